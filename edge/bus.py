@@ -1,0 +1,116 @@
+"""The bus between the processes of one box: ZeroMQ publish/subscribe over ``ipc://``, no hub.
+
+Each process binds its own publisher and subscribes to the others. It carries states, not deltas: a message
+may be lost (a peer that is starting, a full queue) or come twice, and whoever sends it repeats it while it
+matters. The socket directory is 0750, so only the product's group can speak here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import zmq
+import zmq.asyncio
+
+from edge.errors import BusError, Refused
+from edge.protocol.common import Model
+from edge.protocol.inbound import parse
+from edge.protocol.inner import BUS
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 64 * 1024
+Handler = Callable[[str, Any], None]
+"""Called with the sender's process name and the message."""
+_KINDS = {model: kind for kind, model in BUS.items()}
+
+
+class Bus:
+    """One process's end. Open it in the process's loop; handlers run on that loop."""
+
+    def __init__(self, folder: Path, process: str, peers: Iterable[str]) -> None:
+        self._folder = folder
+        self._process = process
+        self._peers = [p for p in peers if p != process]
+        self._handlers: dict[str, list[Handler]] = {}
+        self._context = zmq.asyncio.Context()
+        self._out: zmq.Socket[bytes] | None = None
+        self._in: zmq.asyncio.Socket | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    def on(self, model: type[Model], handler: Handler) -> None:
+        """Calls `handler` for each message of that model from any peer."""
+        self._handlers.setdefault(_KINDS[model], []).append(handler)
+
+    def open(self) -> None:
+        """Binds and subscribes. Peers that are not there yet are found when they come.
+
+        Raises:
+            BusError: the socket directory cannot be made or used.
+        """
+        try:
+            self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+            own = self._folder / f"{self._process}.sock"
+            if own.exists() and stat.S_ISSOCK(own.stat().st_mode):
+                own.unlink()
+            # A plain (not asyncio) publisher: its send never blocks, so a press does not wait for the loop.
+            self._out = zmq.Context.shadow(self._context).socket(zmq.PUB)
+            self._out.setsockopt(zmq.LINGER, 200)
+            self._out.setsockopt(zmq.SNDHWM, 1000)
+            self._out.bind(f"ipc://{own}")
+            own.chmod(0o660)
+            self._in = self._context.socket(zmq.SUB)
+            self._in.setsockopt(zmq.RECONNECT_IVL, 20)
+            self._in.setsockopt(zmq.RECONNECT_IVL_MAX, 250)
+            self._in.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
+            self._in.setsockopt(zmq.RCVHWM, 1000)
+            for kind in self._handlers:
+                self._in.subscribe(f"{kind}\n".encode())
+            for peer in self._peers:
+                self._in.connect(f"ipc://{self._folder / peer}.sock")
+        except (OSError, zmq.ZMQError) as error:
+            raise BusError(f"bus in {self._folder} cannot be used: {error}") from error
+        self._reader = asyncio.get_running_loop().create_task(self._read(), name="bus")
+
+    def publish(self, message: Model) -> None:
+        """Sends to whoever listens; never blocks, and drops for a peer whose queue is full."""
+        if self._out is None:
+            raise BusError("bus is not open")
+        head = f"{_KINDS[type(message)]}\n{self._process}\n".encode()
+        body = message.model_dump_json(by_alias=True, exclude_none=True).encode()
+        with contextlib.suppress(zmq.Again):
+            self._out.send(head + body, zmq.DONTWAIT)
+
+    async def _read(self) -> None:
+        assert self._in is not None
+        while True:
+            frame = await self._in.recv()
+            assert isinstance(frame, bytes)
+            try:
+                kind, sender, body = frame.split(b"\n", 2)
+                message = parse(BUS[kind.decode()], body, MAX_BYTES)
+            except (ValueError, KeyError, Refused) as error:
+                log.warning("bus message refused reason=%s", json.dumps(str(error)[:200]))
+                continue
+            for handler in self._handlers.get(kind.decode(), ()):
+                try:
+                    handler(sender.decode("ascii", "replace"), message)
+                except Exception:
+                    log.exception("bus handler failed kind=%s", kind.decode())
+
+    async def close(self) -> None:
+        if self._reader:
+            self._reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reader
+        for socket in (self._out, self._in):
+            if socket is not None:
+                socket.close()
+        self._context.term()

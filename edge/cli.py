@@ -1,0 +1,54 @@
+"""The command `edge`: parses arguments and hands over; each part brings its own subcommand when it is called.
+
+Modules are imported only by the subcommand that needs them, so that a process starts in a moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from edge import __version__
+from edge.errors import EdgeError
+
+DEFAULT_CONFIG = Path("/etc/edge/edge.toml")
+
+# subcommand -> (module with add_arguments(parser) and main(args) -> int, help)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("edge.run", "run one process of a box: callbox, uplink or media"),
+    "desk": ("edge.desk.main", "run the operator desk"),
+    "demo": ("edge.sim.demo", "broker, one simulated box and the desk on this machine"),
+    "press": ("edge.sim.press", "press a button of the simulated box"),
+    "clock": ("edge.clock_raise", "raise the system clock at start, never lower it"),
+    "config": ("edge.config_command", "check a configuration file, or show one with its defaults"),
+    "fsck": ("edge.store.fsck", "prove the stores of a data directory and repair what can be repaired"),
+    "protocol": ("edge.protocol.schema", "write the JSON Schemas and the AsyncAPI document"),
+    "bench": ("edge.bench", "measure: press, start, weight, faults"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="edge", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--version", action="version", version=f"edge {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((a for a in arguments if not a.startswith("-")), None)
+    for name, (module, text) in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=text)
+        if name == chosen:
+            import_module(module).add_arguments(sub)
+    args = parser.parse_args(arguments)
+    try:
+        return int(import_module(COMMANDS[args.command][0]).main(args))
+    except EdgeError as error:
+        print(f"edge {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,280 @@
+"""The configuration: one TOML file for a box (or a desk), read once at start.
+
+Unknown keys are refused; an error names the key and its line, the value, and what is allowed.
+Keys and certificates are never in it, only the paths of their files.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edge.errors import ConfigError
+from edge.protocol.common import Language, Name, Place, Text
+from edge.protocol.wire import Routing
+
+MAX_BYTES = 256 * 1024
+Pin = Annotated[int, Field(ge=0, le=53)]
+"""A BCM GPIO number."""
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86400)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Box(Section):
+    """Who and where this box is."""
+
+    city: Name
+    device: Name
+    """Also the common name of its certificate and its MQTT client id."""
+    name: Text
+    """What people call it: "Bus stand, gate 2"."""
+    place: Place
+    roles: tuple[Literal["callbox", "camera"], ...] = ("callbox",)
+    services: dict[Name, Routing] = {"police": "112", "women": "181", "medical": "108"}
+    """Service -> number it is routed to."""
+    languages: tuple[Language, ...] = ("hi", "en")
+    """In the order they are spoken."""
+
+
+class Paths(Section):
+    data: Path = Path("/var/lib/edge")
+    """Stable storage; each process writes only its own folder in it."""
+    run: Path = Path("/run/edge")
+    """Memory: the bus's sockets, and the fallback journal."""
+
+
+class Contact(Section):
+    """One button: a contact on a GPIO line."""
+
+    pin: Pin
+    service: Name
+    active_low: bool = True
+    """The contact pulls the line to ground."""
+    silent: bool = False
+    """No lamp and no sound at the box (duress)."""
+
+
+class Button(Section):
+    driver: Literal["gpio", "sim"] = "gpio"
+    stable_ms: Annotated[float, Field(ge=2, le=15)] = 5
+    """A contact counts when it has been closed this long without an edge."""
+    reread_ms: Annotated[float, Field(ge=10, le=1000)] = 100
+    """The level is read again this often, in case an edge was lost."""
+    mute_hold_s: Annotated[float, Field(ge=1, le=10)] = 3
+    """Holding any button this long darkens and mutes what has begun."""
+    stuck_s: Annotated[float, Field(ge=10, le=600)] = 60
+    contacts: dict[Name, Contact] = Field({}, max_length=8)
+    tamper_pin: Pin | None = None
+    """A contact that opens with the lid."""
+
+
+class Indicator(Section):
+    driver: Literal["gpio", "sim"] = "gpio"
+    lamp_pin: Pin | None = 24
+    buzzer_pin: Pin | None = 25
+    beacon_pin: Pin | None = None
+    """A relay for a beacon on the mast; it follows an open incident that is not silent."""
+
+
+class Journal(Section):
+    segments: Annotated[int, Field(ge=2, le=64)] = 8
+    """Preallocated files of 256 KiB; 64 records each."""
+    stall_ms: Annotated[float, Field(ge=20, le=2000)] = 200
+    """How long a press waits for the disk before it goes out without it (I1)."""
+
+
+class Audio(Section):
+    driver: Literal["sound", "sim"] = "sound"
+    device: str | None = None
+    """Part of the sound card's name; None takes the system's default."""
+    prompts: Path | None = None
+    """A folder of recordings that replace the rendered prompts of the same file name."""
+    volume: Annotated[float, Field(ge=0, le=1)] = 0.8
+
+
+class Uplink(Section):
+    host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
+    port: Port = 8883
+    ca: Path = Path("/etc/edge/tls/ca.pem")
+    cert: Path = Path("/etc/edge/tls/device.pem")
+    key: Path = Path("/etc/edge/tls/device.key")
+    keepalive_s: Annotated[int, Field(ge=5, le=600)] = 20
+    connect_timeout_s: Seconds = 8
+    health_s: Annotated[float, Field(ge=1, le=600)] = 30
+    trying_after_s: Seconds = 3
+    """Without the broker's acknowledgement by then, the citizen is told `trying`."""
+    nobody_after_s: Seconds = 45
+    """Without a person's acknowledgement by then, the citizen is told `nobody`."""
+    receipt_wait_s: Seconds = 2
+    """First pause before an alert without a receipt is repeated; doubles up to `repeat_s`."""
+    repeat_s: Seconds = 15
+    """Pause between repeats: without a receipt at most this, without an acknowledgement always this."""
+    retry_max_s: Seconds = 120
+    """Ceiling of the reconnect pause; the pause itself is random below it."""
+    first_spread_s: Annotated[float, Field(ge=0, le=600)] = 20
+    """First connects of a city after a power failure are spread over this by device id."""
+    outbox_max_rows: Annotated[int, Field(ge=100, le=1_000_000)] = 20_000
+    outbox_max_bytes: Annotated[int, Field(ge=100_000, le=2**32)] = 64 * 2**20
+    receive_maximum: Annotated[int, Field(ge=1, le=65535)] = 20
+    session_expiry_s: Annotated[int, Field(ge=0, le=2**31)] = 86400
+
+
+class ClockSet(Section):
+    setter: Literal["system", "faketime"] = "system"
+    """`faketime` writes the offset file of libfaketime: a test's settable clock."""
+    faketime_file: Path | None = None
+
+
+class Desk(Section):
+    """The operator desk at the centre."""
+
+    id: Name
+    city: Name
+    data: Path
+    broker_host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
+    broker_port: Port = 8883
+    ca: Path
+    cert: Path
+    key: Path
+    http_host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
+    http_port: Port = 8080
+    token_file: Path
+    """Holds the operators' access token; made with a random one when it is absent."""
+    silent_after_s: Seconds = 90
+    """A box unheard-of for this long is an alarm."""
+    presence_s: Seconds = 10
+
+
+class Sim(Section):
+    """Off a box: where the stage that stands for the hardware listens."""
+
+    stage: Path
+
+
+class Config(Section):
+    """The whole file. A box needs [box]; a desk needs [desk]."""
+
+    box: Box | None = None
+    paths: Paths = Paths()
+    button: Button = Button()
+    indicator: Indicator = Indicator()
+    journal: Journal = Journal()
+    audio: Audio = Audio()
+    uplink: Uplink = Uplink()
+    clock: ClockSet = ClockSet()
+    desk: Desk | None = None
+    sim: Sim | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Config:
+        if self.box is not None:
+            for name, contact in self.button.contacts.items():
+                if contact.service not in self.box.services:
+                    known = ", ".join(sorted(self.box.services))
+                    raise ValueError(
+                        f"button.contacts.{name}.service is {contact.service!r}, not one of [box.services]: {known}"
+                    )
+        pins = [
+            *(c.pin for c in self.button.contacts.values()),
+            *(p for p in (self.button.tamper_pin, self.indicator.lamp_pin) if p is not None),
+            *(p for p in (self.indicator.buzzer_pin, self.indicator.beacon_pin) if p is not None),
+        ]
+        twice = sorted({p for p in pins if pins.count(p) > 1})
+        if twice:
+            raise ValueError(f"GPIO {twice[0]} is given to two things; each needs a pin of its own")
+        uses_sim = "sim" in (self.button.driver, self.indicator.driver, self.audio.driver)
+        if uses_sim and self.sim is None:
+            raise ValueError("a driver is 'sim' but there is no [sim] with the stage's socket")
+        if self.clock.setter == "faketime" and self.clock.faketime_file is None:
+            raise ValueError("clock.setter is 'faketime' but clock.faketime_file is not given")
+        return self
+
+    def need_box(self) -> Box:
+        """The [box] section; raises `ConfigError` when the file is not a box's."""
+        if self.box is None:
+            raise ConfigError("this needs a box's configuration: the file has no [box] section")
+        return self.box
+
+    def need_desk(self) -> Desk:
+        """The [desk] section; raises `ConfigError` when the file is not a desk's."""
+        if self.desk is None:
+            raise ConfigError("this needs a desk's configuration: the file has no [desk] section")
+        return self.desk
+
+
+def load(path: Path) -> Config:
+    """Reads and checks a configuration file.
+
+    Raises:
+        ConfigError: each fault on a line of its own, as ``FILE:LINE: KEY = VALUE: what is allowed``.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse(raw, str(path))
+
+
+def parse(raw: bytes, origin: str) -> Config:
+    """As `load`, from bytes; `origin` names them in errors."""
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"{origin}: {len(raw)} bytes is longer than a configuration may be ({MAX_BYTES})")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{origin}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{origin}: not TOML: {error}") from None
+    try:
+        return Config.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_fault(f, text, origin) for f in error.errors())) from None
+
+
+def _fault(fault: Any, text: str, origin: str) -> str:
+    loc = [str(part) for part in fault["loc"] if part != "[key]"]
+    line = _line_of(loc, text)
+    where = f"{origin}:{line}" if line else origin
+    key = ".".join(loc) or "file"
+    if fault["type"] == "missing":
+        return f"{where}: {key} is missing: give it a value"
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: {key} is not a known key: see `edge config show --defaults`"
+    value = repr(fault["input"])
+    told = f" = {value[:60]}" if loc and not isinstance(fault["input"], dict) else ""
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {key}{told}: {message}" if loc else f"{where}: {message}"
+
+
+def _line_of(loc: list[str], text: str) -> int | None:
+    """The line of a key, or of the nearest table above it that the file has; None when there is none."""
+    best: tuple[int, int] | None = None
+    table: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+        if header:
+            table = [p.strip().strip("\"'") for p in header[1].split(".")]
+            path = table
+        else:
+            key = re.match(r"""\s*([A-Za-z0-9_."'-]+)\s*=""", line)
+            if not key:
+                continue
+            path = table + [p.strip().strip("\"'") for p in key[1].split(".")]
+        if path == loc[: len(path)] and (best is None or len(path) > best[0]):
+            best = (len(path), number)
+    return best[1] if best else None
+
+
+def show(config: Config) -> str:
+    """The configuration as JSON text, defaults filled in."""
+    return config.model_dump_json(indent=2)

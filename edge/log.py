@@ -1,0 +1,42 @@
+"""Logging: one line per fact, key=value, to the journal where there is one, else to standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+JOURNAL_SOCKET = Path("/run/systemd/journal/socket")
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def set_up(process: str, level: str = "info") -> None:
+    """Sends this process's log to journald (with a PRIORITY per record) or to standard error."""
+    root = logging.getLogger()
+    root.handlers.clear()
+    root.addHandler(_handler(process))
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Raises ValueError for a level that is none of `LEVELS`."""
+    if level not in LEVELS:
+        raise ValueError(f"log level {level[:20]!r} is none of {', '.join(LEVELS)}")
+    logging.getLogger().setLevel(level.upper())
+
+
+def _handler(process: str) -> logging.Handler:
+    # JournalHandler throws records away without a word where journald is absent, so look first; and a
+    # process that a person started in a terminal is read in that terminal.
+    if JOURNAL_SOCKET.exists() and not sys.stderr.isatty():
+        try:
+            from systemd.journal import JournalHandler
+        except ImportError:
+            pass
+        else:
+            handler: logging.Handler = JournalHandler(SYSLOG_IDENTIFIER=f"edge-{process}")
+            handler.setFormatter(logging.Formatter("%(message)s"))
+            return handler
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"%(asctime)s {process} %(levelname)s %(name)s %(message)s"))
+    return handler

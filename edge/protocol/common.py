@@ -1,0 +1,85 @@
+"""Pieces that several messages share. Every text and number has a bound."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from edge.clock import Reading, iso_utc
+
+Id = Annotated[
+    str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+]
+"""A UUID in lower case."""
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+"""A device, desk, city, button, process or service: also a topic segment, hence no '/', '+' or '#'."""
+Text = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""One line for people: no control characters."""
+Nanoseconds = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Language = Literal["hi", "en"]
+
+Disposition = Literal["real", "test", "prank", "false"]
+CitizenState = Literal[
+    "idle", "pressed", "trying", "sent", "received", "seen", "coming", "connected", "closed", "nobody"
+]
+"""What a citizen in front of the box is told (I3)."""
+
+
+class Model(BaseModel):
+    """Base of all messages: immutable, finite numbers only.
+
+    Unknown keys are passed over, so that a newer sender may add a key within version 1 of the protocol.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="ignore", defer_build=True)
+
+
+class Stamp(Model):
+    """The clock record every message carries (I9)."""
+
+    utc: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
+    """RFC 3339, milliseconds, as the sender believed it."""
+    mono_ns: Nanoseconds
+    """CLOCK_MONOTONIC of the sender; orders what carries the same `boot_id`."""
+    boot_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    seq: Count
+    """Counts up by one for each record of its kind from this sender."""
+    trust: Literal["synchronised", "raised", "unsynchronised"]
+    max_error_ms: Count | None = None
+
+    @classmethod
+    def of(cls, reading: Reading, seq: int) -> Stamp:
+        return cls(
+            utc=iso_utc(reading.utc_ns),
+            mono_ns=reading.mono_ns,
+            boot_id=reading.boot_id,
+            seq=seq,
+            trust=reading.trust,
+            max_error_ms=reading.max_error_ms,
+        )
+
+
+class CivicAddress(Model):
+    """The fields of RFC 5139 that an Indian street address needs, under their RFC names."""
+
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] = "IN"
+    A1: Text = ""
+    """State."""
+    A3: Text = ""
+    """City."""
+    RD: Text = ""
+    """Road."""
+    LOC: Text = ""
+    """Where exactly: "Bus stand, gate 2"."""
+    PC: Text = ""
+    """Postal code."""
+
+
+class Place(Model):
+    """Where a box stands: WGS 84 degrees and a civic address."""
+
+    lat: Annotated[float, Field(ge=-90, le=90)]
+    lon: Annotated[float, Field(ge=-180, le=180)]
+    civic: CivicAddress = CivicAddress.model_construct()

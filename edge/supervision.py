@@ -1,0 +1,94 @@
+"""What every process owes its supervisor: readiness, a watchdog fed by the loop itself, and a clean end.
+
+systemd's notification protocol (sd_notify(3)) through systemd-python, or the same datagrams from the
+standard library where that package is absent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+
+from edge import log as edge_log
+from edge.bus import Bus
+from edge.errors import EdgeError
+from edge.protocol.inner import Alive
+
+log = logging.getLogger(__name__)
+
+ALIVE_S = 2.0
+"""Period of the `Alive` message of each process."""
+
+
+def notify(state: str) -> bool:
+    """Tells systemd `state` (``READY=1``, ``WATCHDOG=1`` ...); False where nobody listens."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return False
+    try:
+        from systemd import daemon
+    except ImportError:
+        return _notify_plain(address, state)
+    return bool(daemon.notify(state))
+
+
+def _notify_plain(address: str, state: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        try:
+            # A leading @ names a socket in the abstract namespace.
+            sock.connect("\0" + address[1:] if address.startswith("@") else address)
+            sock.sendall(state.encode())
+        except OSError:
+            return False
+    return True
+
+
+def watchdog_s() -> float | None:
+    """Half the watchdog period systemd asks for, in seconds; None without a watchdog."""
+    usec, pid = os.environ.get("WATCHDOG_USEC"), os.environ.get("WATCHDOG_PID")
+    if not usec or not usec.isdigit() or (pid and pid != str(os.getpid())):
+        return None
+    return int(usec) / 2e6
+
+
+async def heartbeat(bus: Bus, process: str, detail: Callable[[], str] = lambda: "") -> None:
+    """Says `Alive` on the bus and feeds the watchdog, both from the loop: a hung loop does neither."""
+    loop = asyncio.get_running_loop()
+    period = min(ALIVE_S, watchdog_s() or ALIVE_S)
+    due = loop.time()
+    while True:
+        if loop.time() >= due:
+            bus.publish(Alive(process=process, pid=os.getpid(), detail=detail()))
+            due += ALIVE_S
+        notify("WATCHDOG=1")
+        await asyncio.sleep(period)
+
+
+def serve(process: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
+    """Runs a process's `main` until SIGTERM or SIGINT; `main` gets the event that is set then.
+
+    Returns the exit status: 0 after a clean end, 1 after an `EdgeError`, whose text is logged.
+    """
+    edge_log.set_up(process)
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await main(stop)
+        notify("STOPPING=1")
+
+    try:
+        asyncio.run(run())
+    except EdgeError as error:
+        log.error("%s cannot run: %s", process, error)
+        return 1
+    with contextlib.suppress(OSError):
+        logging.shutdown()
+    return 0
