@@ -71,7 +71,7 @@ class Button(Section):
     mute_hold_s: Annotated[float, Field(ge=1, le=10)] = 3
     """Holding any button this long darkens and mutes what has begun."""
     stuck_s: Annotated[float, Field(ge=10, le=600)] = 60
-    contacts: dict[Name, Contact] = Field({}, max_length=8)
+    contacts: dict[Name, Contact] = Field(default_factory=dict, max_length=8)
     tamper_pin: Pin | None = None
     """A contact that opens with the lid."""
 
