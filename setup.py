@@ -1,8 +1,9 @@
 """Stamps the time of the build into the package; everything else about it is in pyproject.toml.
 
-A Raspberry Pi has no battery-backed clock: it boots in the past, finds its certificates "not yet valid" and stays
-mute. The start step raises the clock to the newest time it can trust, and the time at which the installed software
-was built is one of those. It is stamped into the build's output only: a checkout has none and needs none.
+A Raspberry Pi has no battery-backed clock: it boots in the past, finds its certificates "not yet valid"
+and stays mute. The start step raises the clock to the newest time it can trust, and the time at which the
+installed software was built is one of those. It is stamped into the build's output only: a checkout has none
+and needs none.
 """
 
 import os
@@ -17,7 +18,7 @@ STAMP = "edge/_build.py"
 
 
 def build_time_utc() -> int:
-    """Seconds since 1970: SOURCE_DATE_EPOCH where a reproducible build says it, else the commit's time, else now."""
+    """Seconds since 1970: SOURCE_DATE_EPOCH (reproducible builds), else the commit's time, else now."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if epoch:
         return int(epoch)
@@ -43,7 +44,10 @@ class StampedBuild(build_py):
             return
         path = Path(self.build_lib) / STAMP
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f'"""When this software was built; written by setup.py."""\n\nBUILD_TIME_UTC = {build_time_utc()}\n')
+        path.write_text(
+            '"""When this software was built, in seconds since 1970; written by setup.py."""\n\n'
+            f"BUILD_TIME_UTC = {build_time_utc()}\n"
+        )
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         """What was built, the stamp with it, so that an uninstall takes it away."""
