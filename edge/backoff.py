@@ -22,7 +22,7 @@ class Backoff:
     ) -> None:
         """`name` spreads the first attempt: the same name always gets the same share of `first_spread_s`."""
         self._cap_s = cap_s
-        self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
+        self._rng = rng or random.Random()
         share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
         self._next_s: float | None = share * first_spread_s
         self._failures = 0

@@ -56,12 +56,16 @@ def boot_id() -> str:
         return os.urandom(16).hex()
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
 def kernel_sync() -> tuple[bool, int | None]:
     """Whether the kernel says that its clock is synchronised, and its error bound in ms (adjtimex(2))."""
     try:
-        libc = ctypes.CDLL(None, use_errno=True)
         timex = ctypes.create_string_buffer(_TIMEX_SIZE)
-        if libc.adjtimex(timex) < 0:
+        if _libc().adjtimex(timex) < 0:
             return False, None
     except (OSError, AttributeError):
         return False, None

@@ -180,7 +180,8 @@ class Config(Section):
                 if contact.service not in self.box.services:
                     known = ", ".join(sorted(self.box.services))
                     raise ValueError(
-                        f"button.contacts.{name}.service is {contact.service!r}, not one of [box.services]: {known}"
+                        f"button.contacts.{name}.service is {contact.service!r}, "
+                        f"not one of [box.services]: {known}"
                     )
         pins = [
             *(c.pin for c in self.button.contacts.values()),

@@ -1,0 +1,140 @@
+"""The box's incident: which press belongs to which, and what may be told to the citizen. Pure.
+
+What is told is always what is true: facts that a desk or a person has confirmed stay true while the uplink is
+away; states of the link do not, and become `trying`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edge.protocol.common import CitizenState
+from edge.protocol.inner import IncidentDelivery
+
+ARMED_NS = 120 * 10**9
+"""A named technician's arming lasts this long (I10)."""
+CLOSED_SHOWN_NS = 6 * 10**9
+STALE_NS = 5 * 10**9
+"""An uplink that was not heard of for this long is away."""
+MAX_PRESSES = 256
+_CONFIRMED: tuple[CitizenState, ...] = ("received", "seen", "coming", "connected")
+
+
+@dataclass
+class Open:
+    """An incident that the desk has not closed."""
+
+    incident_id: str
+    service: str
+    test: bool
+    began_ns: int
+    dark: bool = False
+    presses: list[str] = field(default_factory=list)
+    progress: CitizenState = "pressed"
+    heard_ns: int | None = None
+    """Last word of the uplink about this incident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """Where a new press belongs."""
+
+    incident_id: str
+    test: bool
+    test_by: str | None
+
+
+class IncidentBook:
+    """At most one incident is open at a box; a real press puts an open test aside."""
+
+    def __init__(self, *, trying_ns: int, nobody_ns: int) -> None:
+        self._trying_ns = trying_ns
+        self._nobody_ns = nobody_ns
+        self.open: Open | None = None
+        self._closed_ns: int | None = None
+        self._closed_dark = False
+        self._armed: tuple[str, int] | None = None
+
+    def arm(self, by: str, now_ns: int) -> None:
+        """A named technician will press: contacts count as a test until the time is over."""
+        self._armed = (by, now_ns)
+
+    def file(
+        self, press_id: str, service: str, *, silent: bool, now_ns: int, ordered_test_by: str | None = None
+    ) -> Filing:
+        """Puts a new press into its incident and says which.
+
+        A contact is real unless a test is armed and no real incident is open. `ordered_test_by` marks a
+        press that no contact made (ask `may_test` before).
+        """
+        test_by = ordered_test_by or self._armed_by(now_ns)
+        real_is_open = self.open is not None and not self.open.test
+        test = test_by is not None and not real_is_open
+        if self.open is None or self.open.test != test:
+            self.open = Open(press_id, service, test, now_ns, dark=silent)
+            self._closed_ns = None
+        book = self.open
+        # A later press that is not silent does not light up a silent incident: whoever made it dark is in danger.
+        if len(book.presses) < MAX_PRESSES:
+            book.presses.append(press_id)
+        return Filing(book.incident_id, test, test_by if test else None)
+
+    def may_test(self) -> bool:
+        """A synthetic test press is refused while a real incident is open."""
+        return self.open is None or self.open.test
+
+    def restore(
+        self, press_id: str, incident_id: str, service: str, *, test: bool, silent: bool, now_ns: int
+    ) -> None:
+        """A press from the journal, in its order, at start."""
+        if self.open is None or self.open.incident_id != incident_id:
+            self.open = Open(incident_id, service, test, now_ns, dark=silent)
+        self.open.presses.append(press_id)
+        del self.open.presses[:-MAX_PRESSES]
+
+    def darken(self) -> bool:
+        """A long hold mutes what has begun; True if it was not dark before."""
+        if self.open is None or self.open.dark:
+            return False
+        self.open.dark = True
+        return True
+
+    def heard(self, word: IncidentDelivery, now_ns: int) -> bool:
+        """The uplink's view of an incident; True when the desk has just closed ours."""
+        if self.open is None or word.incident_id != self.open.incident_id:
+            return False
+        if word.progress == "closed":
+            self.close(now_ns)
+            return True
+        self.open.progress = word.progress
+        self.open.heard_ns = now_ns
+        return False
+
+    def close(self, now_ns: int) -> None:
+        if self.open is not None:
+            self._closed_dark = self.open.dark
+            self.open, self._closed_ns = None, now_ns
+
+    def citizen(self, now_ns: int) -> CitizenState:
+        """What the person in front of the box is told now."""
+        book = self.open
+        if book is None:
+            shown = self._closed_ns is not None and now_ns - self._closed_ns < CLOSED_SHOWN_NS
+            return "closed" if shown else "idle"
+        age_ns = now_ns - book.began_ns
+        if book.progress in _CONFIRMED:
+            return book.progress
+        if age_ns >= self._nobody_ns:
+            return "nobody"
+        away = book.heard_ns is None or now_ns - book.heard_ns >= STALE_NS
+        if away:
+            return "trying" if age_ns >= self._trying_ns else "pressed"
+        return book.progress
+
+    def dark(self) -> bool:
+        return self.open.dark if self.open is not None else self._closed_dark
+
+    def _armed_by(self, now_ns: int) -> str | None:
+        if self._armed is None or now_ns - self._armed[1] > ARMED_NS:
+            return None
+        return self._armed[0]

@@ -1,0 +1,194 @@
+"""The thread that writes the press journal, and what happens when its disk is slow, full or gone.
+
+A record is handed over from the loop and told back as stored: durable when the journal has it, not durable
+when the disk refused it or did not answer within the time a press may wait; then the fallback journal in
+memory (`/run/edge`) has it (I1, I2). What only the fallback has is written to the journal as soon as that
+works again, and told as stored once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edge.clock import Clock
+from edge.errors import StoreError
+from edge.store.journal import Journal, Kind, Record
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+Stored = Callable[[bool, int], None]
+"""Called on the loop with ``durable`` and the CLOCK_MONOTONIC ns at which the store had the record."""
+
+
+@dataclass(eq=False)
+class _Job:
+    record: Record
+    stored: Stored
+    told: bool = field(default=False)
+    """Whether `stored` was called at least once."""
+    durable: bool = field(default=False)
+
+
+class JournalWriter:
+    """Owns the journal and its fallback. Create and use it on the loop."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        fallback: Journal,
+        clock: Clock,
+        *,
+        stall_s: float,
+        on_ready: Callable[[list[Record]], None],
+        on_fault: Callable[[str], None],
+    ) -> None:
+        """`on_ready` gets the records found at start; `on_fault` a text when the journal's disk starts to
+        fail and "" when it works again. Both are called on the loop."""
+        self._journal = journal
+        self._fallback = fallback
+        self._clock = clock
+        self._stall_s = stall_s
+        self._on_ready = on_ready
+        self._on_fault = on_fault
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._next_seq: int | None = None
+        self._fault = ""
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def next_seq(self) -> int:
+        """The sequence number of the next record.
+
+        A press may come before the journal could be read (a disk that is slow to appear): then it gets one
+        from the clock in milliseconds, which is above any count this journal will reach.
+        """
+        if self._next_seq is None:
+            self._next_seq = max(self._clock.utc_ns() // 1_000_000, self._fallback.last_seq + 1)
+        seq, self._next_seq = self._next_seq, self._next_seq + 1
+        return seq
+
+    def submit(self, kind: Kind, seq: int, payload: bytes, stored: Stored) -> None:
+        """Hands a record to the disk; `stored` follows on the loop, and again when a fallback came good."""
+        job = _Job(Record(seq, kind, payload), stored)
+        if kind is Kind.PRESS:
+            self._journal.pin(seq)
+        self._queue.put(job)
+        self._loop.call_later(self._stall_s, self._stalled, job)
+
+    def settled(self, seq: int) -> None:
+        """The uplink's own copy of this press is on disk: its slot may be used again."""
+        self._journal.unpin(seq)
+
+    def close(self) -> None:
+        """Lets the thread finish what it has; does not wait for a disk that hangs."""
+        self._queue.put(None)
+        self._thread.join(timeout=1.0)
+
+    # -- on the loop -----------------------------------------------------------------------------
+
+    def _stalled(self, job: _Job) -> None:
+        if not job.told:
+            self._fall_back(job, f"no answer within {self._stall_s * 1000:.0f} ms")
+
+    def _fall_back(self, job: _Job, reason: str) -> None:
+        job.told = True
+        try:
+            self._fallback.append(job.record.kind, job.record.seq, job.record.payload)
+        except StoreError as error:
+            # Even memory refuses: the press still goes out (it is on the bus in a moment), and is told as lost
+            # to a power cut.
+            log.error("fallback journal failed reason=%r", str(error))
+        log.error("journal record not durable seq=%d reason=%r", job.record.seq, reason)
+        job.stored(False, self._clock.mono_ns())
+
+    def _done(self, job: _Job, stored_ns: int) -> None:
+        job.told = job.durable = True
+        job.stored(True, stored_ns)
+
+    def _failed(self, job: _Job, reason: str) -> None:
+        if not job.told:
+            self._fall_back(job, reason)
+
+    def _ready(self, records: list[Record], last_seq: int) -> None:
+        self._next_seq = max(self._next_seq or 0, last_seq + 1)
+        self._on_ready(records)
+
+    # -- in the thread ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        waiting = self._start()
+        while True:
+            try:
+                job = self._queue.get(timeout=RETRY_S if waiting or self._fault else None)
+            except queue.Empty:
+                if not waiting:
+                    self._try_again()
+            else:
+                if job is None:
+                    return
+                waiting.append(job)
+            waiting = self._write(waiting)
+
+    def _start(self) -> list[_Job]:
+        """Reads both journals; what only the fallback has is to be written."""
+        kept: list[Record] = []
+        spare: list[Record] = []
+        for journal, into in ((self._journal, kept), (self._fallback, spare)):
+            try:
+                into.extend(journal.open())
+            except StoreError as error:
+                self._tell_fault(str(error))
+        have = {r.seq for r in kept}
+        only_spare = [r for r in spare if r.seq not in have]
+        records = sorted(kept + only_spare, key=lambda r: r.seq)
+        for record in records:
+            if record.kind is Kind.PRESS:
+                self._journal.pin(record.seq)
+        last = max((r.seq for r in records), default=0)
+        self._loop.call_soon_threadsafe(self._ready, records, last)
+        self._try_again()
+        return [_Job(r, lambda _durable, _ns: None, told=True) for r in only_spare]
+
+    def _try_again(self) -> None:
+        try:
+            self._journal.prepare()
+        except StoreError as error:
+            self._tell_fault(str(error))
+        else:
+            self._tell_fault("")
+
+    def _write(self, jobs: list[_Job]) -> list[_Job]:
+        """Writes in order; returns what could not be written."""
+        for index, job in enumerate(jobs):
+            try:
+                self._journal.append(job.record.kind, job.record.seq, job.record.payload)
+            except StoreError as error:
+                self._tell_fault(str(error))
+                for left in jobs[index:]:
+                    self._post(self._failed, left, str(error))
+                return jobs[index:]
+            stored_ns = self._clock.mono_ns()
+            self._post(self._done, job, stored_ns)
+        if jobs:
+            self._tell_fault("")
+        return []
+
+    def _tell_fault(self, text: str) -> None:
+        if text != self._fault:
+            self._fault = text
+            self._post(self._on_fault, text)
+
+    def _post(self, call: Callable[..., None], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:
+            log.warning("loop is gone; journal thread ends")
