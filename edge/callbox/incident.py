@@ -14,10 +14,12 @@ from edge.protocol.inner import IncidentDelivery
 ARMED_NS = 120 * 10**9
 """A named technician's arming lasts this long (I10)."""
 CLOSED_SHOWN_NS = 6 * 10**9
+PRESSED_SHOWN_NS = 700_000_000
+"""Each press is answered by the state `pressed` for so long, a later one in an open incident too."""
 STALE_NS = 5 * 10**9
 """An uplink that was not heard of for this long is away."""
 MAX_PRESSES = 256
-_CONFIRMED: tuple[CitizenState, ...] = ("received", "seen", "coming", "connected")
+_BY_A_PERSON: tuple[CitizenState, ...] = ("seen", "coming", "connected")
 
 
 @dataclass
@@ -29,6 +31,8 @@ class Open:
     test: bool
     began_ns: int
     dark: bool = False
+    pressed_ns: int = 0
+    """The last press."""
     presses: list[str] = field(default_factory=list)
     progress: CitizenState = "pressed"
     heard_ns: int | None = None
@@ -74,7 +78,8 @@ class IncidentBook:
             self.open = Open(press_id, service, test, now_ns, dark=silent)
             self._closed_ns = None
         book = self.open
-        # A later press that is not silent does not light up a silent incident: whoever made it dark is in danger.
+        book.pressed_ns = now_ns
+        # A later press does not light up a dark incident: whoever made it dark is in danger.
         if len(book.presses) < MAX_PRESSES:
             book.presses.append(press_id)
         return Filing(book.incident_id, test, test_by if test else None)
@@ -121,11 +126,15 @@ class IncidentBook:
         if book is None:
             shown = self._closed_ns is not None and now_ns - self._closed_ns < CLOSED_SHOWN_NS
             return "closed" if shown else "idle"
-        age_ns = now_ns - book.began_ns
-        if book.progress in _CONFIRMED:
+        if now_ns - book.pressed_ns < PRESSED_SHOWN_NS:
+            return "pressed"
+        if book.progress in _BY_A_PERSON:
             return book.progress
+        age_ns = now_ns - book.began_ns
         if age_ns >= self._nobody_ns:
             return "nobody"
+        if book.progress == "received":
+            return "received"
         away = book.heard_ns is None or now_ns - book.heard_ns >= STALE_NS
         if away:
             return "trying" if age_ns >= self._trying_ns else "pressed"

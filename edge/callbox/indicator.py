@@ -43,7 +43,7 @@ def _beeps(*ms: int) -> Pattern:
     return Pattern(ms, repeat=False)
 
 
-# No two states share a lamp pattern, so that a technician (and a test) can tell them apart from across the road.
+# No two states share a lamp pattern: a technician, and a test, can tell them apart from across the road.
 SIGNALS: dict[CitizenState, Signals] = {
     "idle": Signals(Pattern((60, 4940)), OFF),
     "pressed": Signals(STEADY, _beeps(200)),
@@ -58,7 +58,7 @@ SIGNALS: dict[CitizenState, Signals] = {
 }
 FAULT = Signals(Pattern((60, 200, 60, 4680)), OFF)
 """In place of `idle` when something at the box is not right."""
-TEST = Signals(Pattern((300, 300), repeat=False), _beeps(300))
+TEST = Signals(Pattern((300, 300)), Pattern((300, 700)))
 """The indicator test."""
 
 
@@ -83,3 +83,10 @@ def levels(state: CitizenState, since_ms: float, *, dark: bool, fault: bool) -> 
     buzzer, buzzer_ms = signals.buzzer.at(since_ms)
     changes = [ms for ms in (lamp_ms, buzzer_ms) if ms is not None]
     return Levels(lamp, buzzer, state not in ("idle", "closed"), min(changes, default=None))
+
+
+def test_levels(since_ms: float) -> Levels:
+    """What the outputs should be during the indicator test."""
+    lamp, lamp_ms = TEST.lamp.at(since_ms)
+    buzzer, buzzer_ms = TEST.buzzer.at(since_ms)
+    return Levels(lamp, buzzer, True, min(ms for ms in (lamp_ms, buzzer_ms) if ms is not None))

@@ -71,7 +71,7 @@ class IncidentDelivery(Model):
     """How far the word of one incident has come."""
 
     incident_id: Id
-    progress: Literal["trying", "sent", "received", "seen", "coming", "nobody", "closed"]
+    progress: Literal["pressed", "trying", "sent", "received", "seen", "coming", "closed"]
     by: Text = ""
     disposition: Text | None = None
 

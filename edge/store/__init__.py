@@ -1,1 +1,1 @@
-"""What is kept: the press journal (callbox writes it), the outbox (uplink writes it), and the checker of both."""
+"""What is kept: the press journal (written by callbox), the outbox (by uplink), and the checker of both."""

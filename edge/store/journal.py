@@ -51,7 +51,7 @@ class Record:
 
 
 class Journal:
-    """One folder of segments. Calls block on the disk: use it from one thread that is neither loop nor GPIO."""
+    """One folder of segments. Calls block on the disk: one thread uses it, neither the loop's nor GPIO's."""
 
     def __init__(self, folder: Path, files: Files, segments: int) -> None:
         self._folder = folder

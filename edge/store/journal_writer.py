@@ -104,8 +104,7 @@ class JournalWriter:
         try:
             self._fallback.append(job.record.kind, job.record.seq, job.record.payload)
         except StoreError as error:
-            # Even memory refuses: the press still goes out (it is on the bus in a moment), and is told as lost
-            # to a power cut.
+            # Even memory refuses: the press still goes out, it is on the bus in a moment.
             log.error("fallback journal failed reason=%r", str(error))
         log.error("journal record not durable seq=%d reason=%r", job.record.seq, reason)
         job.stored(False, self._clock.mono_ns())

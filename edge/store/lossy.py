@@ -60,7 +60,7 @@ class LossyFiles:
         return self._under.names(folder)
 
     def cut(self) -> None:
-        """The power goes: of what is not synced a random part survives, in sectors; nothing works any more."""
+        """The power goes: of what is not synced some sectors survive; nothing works any more."""
         with self._lock:
             self.is_cut = True
             for file in self._open:

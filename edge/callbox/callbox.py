@@ -1,0 +1,432 @@
+"""The callbox: carries what the cores decide between lines, journal and bus; on the loop, one a box."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import OrderedDict
+
+from edge.bus import Bus
+from edge.callbox.button import Contact, ContactEvent, What
+from edge.callbox.incident import PRESSED_SHOWN_NS, IncidentBook
+from edge.callbox.pins import TAMPER, Pins
+from edge.callbox.signaller import Signaller
+from edge.clock import Clock
+from edge.config import Config
+from edge.errors import DriverError
+from edge.ids import uuid7
+from edge.protocol.common import Stamp
+from edge.protocol.inner import (
+    Custody,
+    Delivery,
+    Done,
+    Incident,
+    Inputs,
+    Order,
+    PressTold,
+    Unsettled,
+)
+from edge.protocol.wire import Press
+from edge.store.journal import Journal, Kind, Record
+from edge.store.journal_writer import JournalWriter
+
+log = logging.getLogger(__name__)
+
+REPEAT_S = 1.0
+"""Period of `Unsettled` and of `Incident` while there is something to repeat."""
+IDLE_EVERY = 5
+"""`Incident` and `Inputs` go out at each fifth repeat when nothing happens."""
+UNSETTLED_CHUNK = 16
+RESTORE_WAIT_S = 0.3
+"""A contact held at start waits this long for the journal to say whether it was counted already."""
+
+
+class Callbox:
+    """Drives everything a press touches on this box."""
+
+    def __init__(
+        self, config: Config, clock: Clock, bus: Bus, pins: Pins, journal: Journal, fallback: Journal
+    ) -> None:
+        self._config = config
+        self._box = config.need_box()
+        self._clock = clock
+        self._bus = bus
+        self._pins = pins
+        self._loop = asyncio.get_running_loop()
+        self._book = IncidentBook(
+            trying_ns=round(config.uplink.trying_after_s * 1e9),
+            nobody_ns=round(config.uplink.nobody_after_s * 1e9),
+        )
+        self._contacts: dict[str, Contact] = {}
+        self._waiting_edges: list[tuple[str, bool, int]] = []
+        self._unsettled: OrderedDict[str, PressTold] = OrderedDict()
+        self._told: dict[str, PressTold] = {}
+        """Presses of the open incident, which stay told until a person has acknowledged."""
+        self._faults: dict[str, str] = {}
+        self._restored = False
+        self._done: OrderedDict[str, Done] = OrderedDict()
+        self._signals = Signaller(pins, clock, on_fault=self._fault)
+        self._inputs: Inputs | None = None
+        self._contact_timer: asyncio.TimerHandle | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._writer = JournalWriter(
+            journal,
+            fallback,
+            clock,
+            stall_s=config.journal.stall_ms / 1000,
+            on_ready=self._restore,
+            on_fault=lambda text: self._fault("journal", text),
+        )
+        bus.on(Custody, self._on_custody)
+        bus.on(Delivery, self._on_delivery)
+        bus.on(Order, self._on_order)
+
+    def start(self) -> None:
+        """Claims the lines first: from here on a press is seen. The journal is read beside it."""
+        self._writer.start()
+        try:
+            self._pins.start(self._on_edge)
+        except DriverError as error:
+            # A box without its buttons is broken, but it must be able to say so.
+            self._fault("button", str(error))
+        self._loop.call_later(RESTORE_WAIT_S, self._arm)
+        self._tasks = [
+            self._loop.create_task(self._reread(), name="reread"),
+            self._loop.create_task(self._repeat(), name="repeat"),
+        ]
+        self._show()
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._contact_timer:
+            self._contact_timer.cancel()
+        self._signals.close()
+        self._writer.close()
+        await self._pins.close()
+
+    # -- contacts ----------------------------------------------------------------------------------
+
+    def _restore(self, records: list[Record]) -> None:
+        """The journal's records, in order: the open incident, and which contact was already counted."""
+        now_ns = self._clock.mono_ns()
+        counted: dict[str, bool] = {}
+        late = self._restored
+        for record in records:
+            try:
+                self._replay(record, counted, now_ns, late=late)
+            except ValueError as error:
+                log.error("journal record not understood seq=%d reason=%r", record.seq, str(error))
+        if not late:
+            self._arm(counted)
+        log.info("journal read records=%d unsettled=%d late=%s", len(records), len(self._unsettled), late)
+        self._tell_unsettled()
+
+    def _replay(self, record: Record, counted: dict[str, bool], now_ns: int, *, late: bool) -> None:
+        if record.kind is Kind.PRESS:
+            told = PressTold.model_validate_json(record.payload)
+            press = told.press
+            if press.press_id in self._unsettled:
+                return
+            counted[press.button] = True
+            self._unsettled[press.press_id] = told
+            if not late:
+                # After a late journal a new press may already have begun an incident: that one stands.
+                self._book.restore(
+                    press.press_id,
+                    press.incident_id,
+                    press.service,
+                    test=press.test,
+                    silent=press.silent,
+                    now_ns=now_ns,
+                )
+                self._told[press.press_id] = told
+            return
+        body = json.loads(record.payload)
+        if record.kind is Kind.RELEASE:
+            counted[body["button"]] = False
+        elif self._book.open is not None and self._book.open.incident_id == body["incident_id"] and not late:
+            if record.kind is Kind.CLOSE:
+                self._book.open = None
+                self._told.clear()
+            else:
+                self._book.darken()
+
+    def _arm(self, counted: dict[str, bool] | None = None) -> None:
+        """From here on contacts count; edges that came before are taken in their order."""
+        if self._restored:
+            return
+        self._restored = True
+        button = self._config.button
+        counted = counted or {}
+        for name in button.contacts:
+            self._contacts[name] = Contact(
+                name,
+                stable_ns=round(button.stable_ms * 1e6),
+                hold_ns=round(button.mute_hold_s * 1e9),
+                stuck_ns=round(button.stuck_s * 1e9),
+                known_closed=counted.get(name, False),
+            )
+        if button.tamper_pin is not None:
+            far = 2**62
+            self._contacts[TAMPER] = Contact(TAMPER, stable_ns=50_000_000, hold_ns=far, stuck_ns=far)
+        waiting, self._waiting_edges = self._waiting_edges, []
+        for line, level, at_ns in waiting:
+            self._on_edge(line, level, at_ns)
+        self._sample()
+
+    def _on_edge(self, line: str, level: bool, at_ns: int) -> None:
+        contact = self._contacts.get(line)
+        if contact is None:
+            if not self._restored:
+                self._waiting_edges.append((line, level, at_ns))
+                del self._waiting_edges[:-1000]
+            return
+        self._happened(contact.edge(level, at_ns))
+        # The loop may be late: what is due by now is looked at now.
+        self._tick()
+
+    def _sample(self) -> None:
+        """Reads every line again: a lost edge is found here."""
+        now_ns = self._clock.mono_ns()
+        for name, contact in self._contacts.items():
+            level = self._pins.read(name)
+            if level is not None:
+                self._happened(contact.sample(level, now_ns))
+        self._tell_inputs()
+        self._plan()
+
+    def _tick(self) -> None:
+        self._contact_timer = None
+        now_ns = self._clock.mono_ns()
+        for name, contact in self._contacts.items():
+            due_ns = contact.due_ns()
+            if due_ns is not None and due_ns <= now_ns:
+                level = self._pins.read(name)
+                if level is not None:
+                    self._happened(contact.tick(now_ns, level))
+        self._plan()
+
+    def _plan(self) -> None:
+        """Sets the timer to the next moment a contact wants to be looked at."""
+        due = [ns for ns in (c.due_ns() for c in self._contacts.values()) if ns is not None]
+        if self._contact_timer:
+            self._contact_timer.cancel()
+            self._contact_timer = None
+        now_ns = self._clock.mono_ns()
+        # What is overdue waits for its edge or the next look at the line, not for a spinning timer.
+        ahead = [ns for ns in due if ns > now_ns]
+        if ahead:
+            self._contact_timer = self._loop.call_later((min(ahead) - now_ns) / 1e9, self._tick)
+
+    def _happened(self, events: list[ContactEvent]) -> None:
+        for event in events:
+            if event.contact == TAMPER:
+                log.warning("tamper contact=%s", event.what.value)
+            elif event.what is What.PRESSED:
+                self._pressed(event)
+            elif event.what is What.RELEASED:
+                payload = json.dumps({"button": event.contact}).encode()
+                self._writer.submit(Kind.RELEASE, self._writer.next_seq(), payload, _nothing)
+            elif event.what is What.HELD and self._book.darken() and self._book.open:
+                self._keep_incident(Kind.DARK, self._book.open.incident_id)
+                self._show()
+                self._tell_incident()
+            elif event.what is What.STUCK:
+                log.warning("button stuck button=%s", event.contact)
+        if events:
+            self._tell_inputs()
+
+    # -- a press -----------------------------------------------------------------------------------
+
+    def _pressed(self, event: ContactEvent, ordered_by: str | None = None) -> None:
+        """A contact was accepted. The disk's thread gets it first, then the lamp; neither waits."""
+        confirmed_ns = self._clock.mono_ns()
+        contact = self._config.button.contacts[event.contact]
+        press_id = uuid7(self._clock)
+        filing = self._book.file(
+            press_id,
+            contact.service,
+            silent=contact.silent,
+            now_ns=confirmed_ns,
+            ordered_test_by=ordered_by,
+        )
+        seq = self._writer.next_seq()
+        reading = self._clock.read()
+        at_edge = Stamp.of(reading, seq).model_copy(update={"mono_ns": event.edge_ns})
+        press = Press.model_construct(
+            press_id=press_id,
+            incident_id=filing.incident_id,
+            button=event.contact,
+            service=contact.service,
+            routing=self._box.services[contact.service],
+            at=at_edge,
+            silent=contact.silent,
+            test=filing.test,
+            test_by=filing.test_by,
+            held_at_start=event.held_at_start,
+        )
+        told = PressTold(
+            press=press,
+            durable=True,
+            edge_ns=event.edge_ns,
+            confirmed_ns=confirmed_ns,
+            stored_ns=confirmed_ns,
+        )
+        self._writer.submit(
+            Kind.PRESS,
+            seq,
+            told.model_dump_json(by_alias=True, exclude_none=True).encode(),
+            lambda durable, stored_ns: self._stored(told, durable, stored_ns),
+        )
+        self._show()
+        self._loop.call_later(PRESSED_SHOWN_NS / 1e9, self._show)
+        self._tell_incident()
+        log.info(
+            "press press_id=%s incident_id=%s button=%s test=%s",
+            press_id,
+            filing.incident_id,
+            event.contact,
+            filing.test,
+        )
+
+    def _stored(self, told: PressTold, durable: bool, stored_ns: int) -> None:
+        """The journal or the fallback has the press: only now the network may be tried (I1)."""
+        told = told.model_copy(update={"durable": durable, "stored_ns": stored_ns})
+        press_id = told.press.press_id
+        self._bus.publish(told)
+        self._unsettled[press_id] = told
+        if self._book.open is not None and self._book.open.incident_id == told.press.incident_id:
+            self._told[press_id] = told
+        log.info("press stored press_id=%s durable=%s", press_id, durable)
+
+    def _keep_incident(self, kind: Kind, incident_id: str) -> None:
+        payload = json.dumps({"incident_id": incident_id}).encode()
+        self._writer.submit(kind, self._writer.next_seq(), payload, _nothing)
+
+    # -- the bus -----------------------------------------------------------------------------------
+
+    def _on_custody(self, _sender: str, custody: Custody) -> None:
+        taken = False
+        for press_id in custody.held:
+            told = self._unsettled.pop(press_id, None)
+            if told is not None:
+                self._writer.settled(told.press.at.seq)
+                taken = True
+        if taken and self._unsettled:
+            self._tell_unsettled()
+
+    def _on_delivery(self, _sender: str, delivery: Delivery) -> None:
+        for word in delivery.incidents:
+            if self._book.heard(word, self._clock.mono_ns()):
+                log.info("incident closed incident_id=%s disposition=%s", word.incident_id, word.disposition)
+                self._keep_incident(Kind.CLOSE, word.incident_id)
+                self._told.clear()
+        if self._show():
+            self._tell_incident()
+
+    def _on_order(self, _sender: str, order: Order) -> None:
+        """Executes an order once; answers it each time it is heard."""
+        if order.process != "callbox":
+            return
+        if order.id not in self._done:
+            self._done[order.id] = self._execute(order)
+            while len(self._done) > 64:
+                self._done.popitem(last=False)
+        self._bus.publish(self._done[order.id])
+
+    def _execute(self, order: Order) -> Done:
+        log.info("order name=%s by=%s", order.name, json.dumps(order.by))
+        now_ns = self._clock.mono_ns()
+        if order.name == "arm_test":
+            self._book.arm(order.by, now_ns)
+            return Done(id=order.id, ok=True, reason="contacts count as a test for 120 s")
+        if order.name == "indicator_test":
+            self._signals.test()
+            return Done(id=order.id, ok=True)
+        if order.name == "press_test":
+            button = order.args.get("button") or next(iter(self._config.button.contacts), "")
+            if button not in self._config.button.contacts:
+                return Done(id=order.id, ok=False, reason=f"this box has no button {button[:40]!r}")
+            if not self._book.may_test():
+                return Done(id=order.id, ok=False, reason="a real incident is open")
+            self._pressed(ContactEvent(What.PRESSED, button, now_ns), ordered_by=order.by)
+            return Done(id=order.id, ok=True)
+        return Done(id=order.id, ok=False, reason=f"callbox does not know {order.name}")
+
+    def _tell_unsettled(self) -> None:
+        """What the uplink has not yet taken over, newest first, and what it must not forget."""
+        presses = list(self._unsettled.values())[-UNSETTLED_CHUNK:]
+        book = self._book.open
+        if book is not None and book.progress not in ("seen", "coming", "connected"):
+            known = {told.press.press_id for told in presses}
+            presses += [
+                t for t in list(self._told.values())[-UNSETTLED_CHUNK:] if t.press.press_id not in known
+            ]
+        if presses:
+            self._bus.publish(Unsettled(presses=tuple(presses)))
+
+    def _tell_incident(self) -> None:
+        book = self._book.open
+        self._bus.publish(
+            Incident(
+                incident_id=book.incident_id if book else None,
+                test=book.test if book else False,
+                dark=self._book.dark(),
+                service=book.service if book else None,
+                citizen=self._book.citizen(self._clock.mono_ns()),
+                presses=tuple(book.presses) if book else (),
+            )
+        )
+
+    def _tell_inputs(self, *, always: bool = False) -> None:
+        tamper = self._contacts.get(TAMPER)
+        inputs = Inputs.model_validate(
+            {
+                "buttons": {n: c.state for n, c in self._contacts.items() if n != TAMPER},
+                "tamper": _TAMPER_STATE[tamper.state] if tamper else "unknown",
+                "faults": {name: text[:200] for name, text in self._faults.items()},
+            }
+        )
+        if always or inputs != self._inputs:
+            self._inputs = inputs
+            self._bus.publish(inputs)
+
+    async def _repeat(self) -> None:
+        turn = 0
+        while True:
+            await asyncio.sleep(REPEAT_S)
+            turn += 1
+            self._show()
+            self._tell_unsettled()
+            if self._book.open is not None or turn % IDLE_EVERY == 0:
+                self._tell_incident()
+            if turn % IDLE_EVERY == 0:
+                self._tell_inputs(always=True)
+
+    async def _reread(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.button.reread_ms / 1000)
+            self._sample()
+
+    # -- lamp, buzzer, faults ----------------------------------------------------------------------
+
+    def _show(self) -> bool:
+        """Follows what the citizen is to be told; True when that has changed."""
+        state, dark = self._book.citizen(self._clock.mono_ns()), self._book.dark()
+        return self._signals.show(state, dark=dark, fault=bool(self._faults))
+
+    def _fault(self, name: str, text: str) -> None:
+        if text:
+            log.error("fault name=%s reason=%r", name, text)
+            self._faults[name] = text
+        elif self._faults.pop(name, None):
+            log.info("fault over name=%s", name)
+
+
+_TAMPER_STATE = {"unknown": "unknown", "held": "closed", "stuck": "closed", "released": "open"}
+
+
+def _nothing(_durable: bool, _stored_ns: int) -> None:
+    """A record whose storing nobody waits for."""

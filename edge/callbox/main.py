@@ -1,0 +1,38 @@
+"""The callbox process: wires button, journal, indicator, incident and bus; `edge run callbox`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from edge import supervision
+from edge.bus import Bus
+from edge.callbox import pins
+from edge.callbox.callbox import Callbox
+from edge.clock import SystemClock
+from edge.config import Config
+from edge.store.files import RealFiles
+from edge.store.journal import Journal
+
+FALLBACK_SEGMENTS = 4
+
+
+def run(config: Config) -> int:
+    """Runs until told to stop; returns the exit status."""
+    config.need_box()
+
+    async def main(stop: asyncio.Event) -> None:
+        clock = SystemClock(config.paths.run / "clock-raised")
+        bus = Bus(config.paths.run / "bus", "callbox", ("uplink", "media"))
+        journal = Journal(config.paths.data / "callbox" / "journal", RealFiles(), config.journal.segments)
+        fallback = Journal(config.paths.run / "callbox" / "journal", RealFiles(), FALLBACK_SEGMENTS)
+        box = Callbox(config, clock, bus, pins.make(config, clock), journal, fallback)
+        bus.open()
+        box.start()
+        supervision.notify("READY=1")
+        alive = asyncio.create_task(supervision.heartbeat(bus, "callbox"))
+        await stop.wait()
+        alive.cancel()
+        await box.close()
+        await bus.close()
+
+    return supervision.serve("callbox", main)
