@@ -51,3 +51,7 @@ class Conflict(EdgeError, RuntimeError):
 
 class SetupFailed(EdgeError, RuntimeError):
     """A process of the demo, a test stack or a bench did not come up."""
+
+
+class DeskBusy(EdgeError, TimeoutError):
+    """The desk's store has not answered in time; what was done is not saved yet."""
