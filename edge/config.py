@@ -146,6 +146,8 @@ class Desk(Section):
     key: Path
     http_host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
     http_port: Port = 8080
+    http_names: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.:-]{1,253}$")], ...] = ()
+    """Further names under which browsers reach the desk, besides 127.0.0.1, ::1 and localhost."""
     token_file: Path
     """Holds the operators' access token; made with a random one when it is absent."""
     silent_after_s: Seconds = 90
