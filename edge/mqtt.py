@@ -115,9 +115,8 @@ class MqttSession:
         """
         if not self._up or self._client is None:
             raise NotConnected("the MQTT session is not up")
-        properties = Properties(PacketTypes.PUBLISH)
-        if expiry_s is not None:
-            properties.MessageExpiryInterval = max(1, round(expiry_s))
+        expiry = {} if expiry_s is None else {"MessageExpiryInterval": max(1, round(expiry_s))}
+        properties = _properties(PacketTypes.PUBLISH, **expiry)
         info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
         self._flush()
         if info.rc != paho.MQTT_ERR_SUCCESS:
@@ -162,11 +161,14 @@ class MqttSession:
         self._reason, self._refused = "", False
         before = self.connects
         try:
-            client = await loop.run_in_executor(None, self._connect)
+            will = self._will() if self._will is not None else None
+            client = await loop.run_in_executor(None, self._connect, will)
         except (OSError, ValueError) as error:
             # ssl.SSLError is an OSError; bad certificates are as hopeless as a refused name.
             self._refused = isinstance(error, (ssl.SSLError, FileNotFoundError, PermissionError))
-            log.warning("connect failed host=%s port=%d reason=%r", self._options.host, self._options.port, str(error))
+            log.warning(
+                "connect failed host=%s port=%d reason=%r", self._options.host, self._options.port, str(error)
+            )
             return False
         self._client = client
         self._socket = client.socket()
@@ -184,7 +186,7 @@ class MqttSession:
         log.warning("session ended reason=%r", self._reason)
         return self.connects > before
 
-    def _connect(self) -> paho.Client:
+    def _connect(self, will: Will | None) -> paho.Client:
         """In a thread: name look-up, TCP and TLS handshake block."""
         o = self._options
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(o.ca))
@@ -196,18 +198,16 @@ class MqttSession:
         client.max_inflight_messages_set(100)
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed
-        client.on_message = lambda _c, _u, m: self._on_message(m.topic, m.payload)
+        client.on_message = lambda _c, _u, m: self._on_message(m.topic, bytes(m.payload))
         client.on_publish = self._published
         client.on_disconnect = lambda _c, _u, _f, code, _p: self._end(str(code))
         client.on_socket_close = lambda _c, _u, sock: self._forget(sock)
-        if self._will is not None:
-            will = self._will()
-            properties = Properties(PacketTypes.WILLMESSAGE)
-            properties.WillDelayInterval = will.delay_s
-            client.will_set(will.topic, will.payload, qos=1, retain=True, properties=properties)
-        properties = Properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = o.session_expiry_s
-        properties.ReceiveMaximum = o.receive_maximum
+        if will is not None:
+            delay = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=will.delay_s)
+            client.will_set(will.topic, will.payload, qos=1, retain=True, properties=delay)
+        properties = _properties(
+            PacketTypes.CONNECT, SessionExpiryInterval=o.session_expiry_s, ReceiveMaximum=o.receive_maximum
+        )
         client.connect(o.host, o.port, keepalive=o.keepalive_s, clean_start=False, properties=properties)
         sock = client.socket()
         if sock is not None and hasattr(sock, "setsockopt"):
@@ -235,7 +235,9 @@ class MqttSession:
         self._up = True
         self.connects += 1
         self._backoff.succeeded()
-        log.info("session up host=%s port=%d connects=%d", self._options.host, self._options.port, self.connects)
+        log.info(
+            "session up host=%s port=%d connects=%d", self._options.host, self._options.port, self.connects
+        )
         self._on_up()
 
     def _published(self, _c: paho.Client, _u: Any, mid: int, code: ReasonCode, _p: Any) -> None:
@@ -296,3 +298,10 @@ class MqttSession:
         self._ended.set()
         if was_up:
             self._on_down(reason)
+
+
+def _properties(packet: int, **values: int) -> Properties:
+    properties: Any = Properties(packet)  # type: ignore[no-untyped-call]
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties  # type: ignore[no-any-return]

@@ -17,10 +17,11 @@ from collections.abc import Awaitable, Callable
 from edge import log as edge_log
 from edge.bus import Bus
 from edge.errors import EdgeError
-from edge.protocol.inner import Alive
+from edge.protocol.inner import Alive, Done
 
 log = logging.getLogger(__name__)
 
+RESTART_AFTER_S = 1.0
 ALIVE_S = 2.0
 """Period of the `Alive` message of each process."""
 
@@ -67,6 +68,21 @@ async def heartbeat(bus: Bus, process: str, detail: Callable[[], str] = lambda: 
             due += ALIVE_S
         notify("WATCHDOG=1")
         await asyncio.sleep(period)
+
+
+def common_order(order_id: str, name: str, args: dict[str, str], stop: asyncio.Event) -> Done:
+    """What every process does when told to: ``log_level``, ``restart`` (its supervisor starts it anew)."""
+    if name == "log_level":
+        try:
+            edge_log.set_level(args.get("level", ""))
+        except ValueError as error:
+            return Done(id=order_id, ok=False, reason=str(error))
+        return Done(id=order_id, ok=True)
+    if name == "restart":
+        # Late enough for the answer to be heard.
+        asyncio.get_running_loop().call_later(RESTART_AFTER_S, stop.set)
+        return Done(id=order_id, ok=True)
+    return Done(id=order_id, ok=False, reason=f"{name} is not for this process")
 
 
 def serve(process: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> int:

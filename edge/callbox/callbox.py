@@ -7,6 +7,7 @@ import json
 import logging
 from collections import OrderedDict
 
+from edge import supervision
 from edge.bus import Bus
 from edge.callbox.button import Contact, ContactEvent, What
 from edge.callbox.incident import PRESSED_SHOWN_NS, IncidentBook
@@ -46,13 +47,21 @@ class Callbox:
     """Drives everything a press touches on this box."""
 
     def __init__(
-        self, config: Config, clock: Clock, bus: Bus, pins: Pins, journal: Journal, fallback: Journal
+        self,
+        config: Config,
+        clock: Clock,
+        bus: Bus,
+        pins: Pins,
+        journal: Journal,
+        fallback: Journal,
+        stop: asyncio.Event,
     ) -> None:
         self._config = config
         self._box = config.need_box()
         self._clock = clock
         self._bus = bus
         self._pins = pins
+        self._stop = stop
         self._loop = asyncio.get_running_loop()
         self._book = IncidentBook(
             trying_ns=round(config.uplink.trying_after_s * 1e9),
@@ -353,7 +362,9 @@ class Callbox:
                 return Done(id=order.id, ok=False, reason="a real incident is open")
             self._pressed(ContactEvent(What.PRESSED, button, now_ns), ordered_by=order.by)
             return Done(id=order.id, ok=True)
-        return Done(id=order.id, ok=False, reason=f"callbox does not know {order.name}")
+        if order.name == "restart" and not self._book.may_test():
+            return Done(id=order.id, ok=False, reason="a real incident is open")
+        return supervision.common_order(order.id, order.name, order.args, self._stop)
 
     def _tell_unsettled(self) -> None:
         """What the uplink has not yet taken over, newest first, and what it must not forget."""

@@ -25,7 +25,7 @@ def run(config: Config) -> int:
         bus = Bus(config.paths.run / "bus", "callbox", ("uplink", "media"))
         journal = Journal(config.paths.data / "callbox" / "journal", RealFiles(), config.journal.segments)
         fallback = Journal(config.paths.run / "callbox" / "journal", RealFiles(), FALLBACK_SEGMENTS)
-        box = Callbox(config, clock, bus, pins.make(config, clock), journal, fallback)
+        box = Callbox(config, clock, bus, pins.make(config, clock), journal, fallback, stop)
         bus.open()
         box.start()
         supervision.notify("READY=1")

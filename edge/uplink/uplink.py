@@ -1,0 +1,624 @@
+"""The uplink: carries what the cores decide between bus, outbox and broker. One object a box, on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from edge import __version__, supervision
+from edge.backoff import Backoff
+from edge.bus import Bus
+from edge.clock import Clock
+from edge.config import Config
+from edge.errors import Refused, StoreError
+from edge.ids import uuid7
+from edge.mqtt import MqttSession, NotConnected, Options, Will
+from edge.protocol import inbound, topics
+from edge.protocol.common import Model, Stamp
+from edge.protocol.inner import Alive, Custody, Delivery, Done, Incident, Inputs, PressTold, Sound, Unsettled
+from edge.protocol.wire import (
+    TO_BOX,
+    Ack,
+    Alert,
+    Birth,
+    Command,
+    DeskBirth,
+    Event,
+    Health,
+    Receipt,
+    Result,
+    dump,
+)
+from edge.store import outbox
+from edge.store.outbox import Outbox, OutboxWriter, Row
+from edge.uplink import commands, machine
+from edge.uplink.commands import CommandBook, Verdict
+from edge.uplink.delivery import DeliveryBook
+from edge.uplink.rowqueue import RowQueue
+from edge.uplink.watch import BURST, PRIORITY, REFILL_NS, Allowance, Fact, Watch
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.25
+DELIVERY_EVERY_NS = 1_000_000_000
+RETRY_COMMIT_NS = 1_000_000_000
+RESULT_TTL_S = 3600
+EVENT_TTL_S = 7 * 86400
+LOAD_WAIT_S = 1.0
+"""The first connect waits this long for the outbox, which knows the number of the last session."""
+DESK_AWAY_NS = 35_000_000_000
+PROCESSES = ("callbox", "media", "uplink")
+
+
+class Uplink:
+    """Everything between this box and the centre."""
+
+    def __init__(self, config: Config, clock: Clock, bus: Bus, store: Outbox, stop: asyncio.Event) -> None:
+        self._config = config
+        self._box = config.need_box()
+        self._clock = clock
+        self._bus = bus
+        self._stop = stop
+        self._loop = asyncio.get_running_loop()
+        u = config.uplink
+        self._book = DeliveryBook(
+            trying_ns=round(u.trying_after_s * 1e9),
+            receipt_wait_ns=round(u.receipt_wait_s * 1e9),
+            repeat_ns=round(u.repeat_s * 1e9),
+        )
+        self._queue = RowQueue()
+        self._commands = CommandBook()
+        self._watch = Watch(tuple(p for p in PROCESSES if p != "uplink"), clock.mono_ns())
+        self._events_allowed = Allowance(BURST, REFILL_NS)
+        self._refusals_allowed = Allowance(BURST, REFILL_NS)
+        self._inflight: dict[int, tuple[str, str]] = {}
+        """MQTT packet id -> (channel, message id), of this session."""
+        self._fault = ""
+        self._sequence = 0
+        self._session_number = 0
+        self._desks: dict[str, tuple[int, int]] = {}
+        """Desk -> (last heard, people on duty)."""
+        self._sound = Sound(ready=False)
+        self._proof: dict[str, str | float | int | bool | None] = {}
+        self._shed: set[str] = set()
+        self._told: Delivery | None = None
+        self._told_ns = 0
+        self._retry_ns = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._loaded = asyncio.Event()
+        self._writer = OutboxWriter(store, clock, self._store_fault)
+        channels = tuple(topics.box(self._box.city, self._box.device, c) for c in TO_BOX)
+        self._session = MqttSession(
+            Options(
+                host=u.host,
+                port=u.port,
+                client_id=self._box.device,
+                ca=u.ca,
+                cert=u.cert,
+                key=u.key,
+                subscriptions=(*channels, topics.desk(self._box.city, "+")),
+                keepalive_s=u.keepalive_s,
+                connect_timeout_s=u.connect_timeout_s,
+                session_expiry_s=u.session_expiry_s,
+                receive_maximum=u.receive_maximum,
+            ),
+            Backoff(self._box.device, cap_s=u.retry_max_s, first_spread_s=u.first_spread_s),
+            on_up=self._up,
+            on_down=self._down,
+            on_message=self._on_message,
+            on_puback=self._on_puback,
+            will=self._will,
+            alert_waits=lambda: self._book.waits() > 0,
+        )
+        for model, handler in (
+            (PressTold, self._on_press),
+            (Unsettled, self._on_unsettled),
+            (Incident, self._on_incident),
+            (Inputs, lambda _s, m: self._events(self._watch.inputs(m))),
+            (
+                Alive,
+                lambda _s, m: self._events(self._watch.alive(m.process, m.pid, self._clock.mono_ns())),
+            ),
+            (Sound, self._on_sound),
+            (Done, self._on_done),
+        ):
+            bus.on(model, handler)
+
+    def start(self) -> None:
+        self._writer.start()
+        self._load()
+        self._loop.call_later(LOAD_WAIT_S, self._loaded.set)
+        self._tasks = [
+            self._loop.create_task(self._connect(), name="mqtt"),
+            self._loop.create_task(self._ticks(), name="tick"),
+            self._loop.create_task(self._heartbeats(), name="health"),
+        ]
+
+    async def _connect(self) -> None:
+        await self._loaded.wait()
+        await self._session.run()
+
+    async def close(self) -> None:
+        if self._session.up:
+            # A planned end says so itself, and then leaves without the will.
+            self._publish("birth", self._birth(online=False), retain=True)
+        await self._session.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._writer.close()
+
+    # -- presses -----------------------------------------------------------------------------------
+
+    def _on_press(self, _sender: str, told: PressTold) -> None:
+        """A press goes out at once, and into the outbox at the same time."""
+        if self._book.press(told, self._clock.mono_ns()):
+            self._commit_alert(told)
+            self._send_due()
+            if not self._session.up:
+                self._session.hurry()
+            self._tell_delivery()
+
+    def _on_unsettled(self, sender: str, unsettled: Unsettled) -> None:
+        for told in unsettled.presses:
+            self._on_press(sender, told)
+        self._tell_custody([told.press.press_id for told in unsettled.presses])
+
+    def _on_incident(self, _sender: str, incident: Incident) -> None:
+        self._book.current(incident.incident_id)
+
+    def _tell_custody(self, press_ids: list[str]) -> None:
+        if held := self._book.held(press_ids):
+            self._bus.publish(Custody(held=tuple(held)))
+
+    def _commit_alert(self, told: PressTold) -> None:
+        press_id = told.press.press_id
+        row = Row(press_id, "alert", outbox.ALERT, dump(self._alert(told, 1)), self._clock.utc_ns())
+
+        def committed(shed: list[str] | None, error: StoreError | None) -> None:
+            if error is None:
+                self._book.committed(press_id)
+                self._tell_custody([press_id])
+                self._shed_rows(shed or [])
+
+        self._writer.submit(lambda box: box.put(row), committed)
+
+    def _alert(self, told: PressTold, attempt: int) -> Alert:
+        return Alert(
+            id=told.press.press_id,
+            device=self._box.device,
+            name=self._box.name,
+            place=self._box.place,
+            press=told.press,
+            durable=told.durable,
+            attempt=attempt,
+        )
+
+    def _send_due(self) -> None:
+        """Alerts first; then what the window leaves for the rest."""
+        now_ns = self._clock.mono_ns()
+        for told in self._book.due(now_ns):
+            attempt = self._book.published(told.press.press_id, now_ns)
+            if not self._publish("alert", self._alert(told, attempt)):
+                return
+        for row in self._queue.take(now_ns) if self._session.up else []:
+            if not self._publish_raw(row.channel, row.id, row.body, expiry_s=row.ttl_s):
+                return
+
+    # -- the session -------------------------------------------------------------------------------
+
+    def _up(self) -> None:
+        self._inflight.clear()
+        self._book.link(True, self._clock.mono_ns())
+        self._publish("birth", self._birth(online=True), retain=True)
+        self._send_due()
+        self._send_health()
+        self._tell_delivery()
+
+    def _down(self, reason: str) -> None:
+        log.warning("link down reason=%r", reason)
+        self._inflight.clear()
+        self._book.link(False, self._clock.mono_ns())
+        self._queue.link_lost()
+        self._tell_delivery()
+
+    def _on_puback(self, mid: int, refusal: str) -> None:
+        channel, message_id = self._inflight.pop(mid, ("", ""))
+        if refusal:
+            log.error("broker refused channel=%s id=%s reason=%r", channel, message_id, refusal)
+        if channel == "alert" and not refusal:
+            self._book.puback(message_id)
+            self._tell_delivery()
+        elif channel in ("event", "result"):
+            row = self._queue.puback(message_id, self._clock.mono_ns())
+            if row is not None and channel == "result" and not refusal:
+                self._remove(message_id)
+            self._send_due()
+
+    def _publish(
+        self,
+        channel: str,
+        message: Model,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        expiry_s: float | None = None,
+    ) -> bool:
+        message_id = str(getattr(message, "id", ""))
+        return self._publish_raw(
+            channel, message_id, dump(message), qos=qos, retain=retain, expiry_s=expiry_s
+        )
+
+    def _publish_raw(
+        self,
+        channel: str,
+        message_id: str,
+        body: bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        expiry_s: float | None = None,
+    ) -> bool:
+        topic = topics.box(self._box.city, self._box.device, channel)
+        try:
+            mid = self._session.publish(topic, body, qos=qos, retain=retain, expiry_s=expiry_s)
+        except NotConnected:
+            return False
+        if qos:
+            self._inflight[mid] = (channel, message_id)
+        return True
+
+    def _will(self) -> Will:
+        """Made for each connection: the birth after it carries the same number."""
+        self._session_number += 1
+        number = self._session_number
+
+        def counted(stored: int | None, _error: StoreError | None) -> None:
+            if stored is not None:
+                self._session_number = max(self._session_number, stored)
+
+        self._writer.submit(lambda box: box.next_session(number), counted)
+        topic = topics.box(self._box.city, self._box.device, "birth")
+        return Will(topic, dump(self._birth(online=False)))
+
+    def _birth(self, *, online: bool) -> Birth:
+        return Birth(
+            id=uuid7(self._clock),
+            device=self._box.device,
+            online=online,
+            session=self._session_number,
+            at=self._stamp(),
+            name=self._box.name,
+            place=self._box.place,
+            roles=self._box.roles,
+            services=self._box.services,
+            version=__version__,
+        )
+
+    def _stamp(self) -> Stamp:
+        self._sequence += 1
+        return Stamp.of(self._clock.read(), self._sequence)
+
+    # -- inbound -----------------------------------------------------------------------------------
+
+    def _on_message(self, topic: str, payload: bytes) -> None:
+        channel = topic.rsplit("/", 1)[-1][:40]
+        try:
+            where = topics.parse(topic)
+            channel = where.channel
+            if where.party == "desk":
+                self._on_desk(inbound.parse(DeskBirth, payload), where.name)
+                return
+            if where.name != self._box.device or channel not in TO_BOX:
+                raise Refused("topic is not one of this box's")
+            handlers: dict[str, Callable[[Any], None]] = {
+                "receipt": self._on_receipt,
+                "ack": self._on_ack,
+                "cmd": self._on_command,
+            }
+            handlers[channel](inbound.parse(TO_BOX[channel], payload))
+        except Refused as refused:
+            self._refuse(channel, payload, str(refused))
+
+    def _refuse(self, channel: str, payload: bytes, reason: str) -> None:
+        """Every refusal is in the log; so many go back to the centre as it can stand."""
+        of = inbound.message_id(payload)
+        log.warning("refused channel=%s of=%s reason=%r", channel, of, reason)
+        if not self._refusals_allowed.allow(self._clock.mono_ns()):
+            return
+        try:
+            result = Result(
+                id=uuid7(self._clock),
+                device=self._box.device,
+                of=of,
+                channel=channel,
+                status="refused",
+                reason=reason[:200],
+                at=self._stamp(),
+            )
+        except ValueError:
+            result = Result(
+                id=uuid7(self._clock),
+                device=self._box.device,
+                of=None,
+                channel="unknown",
+                status="refused",
+                reason="unreadable",
+                at=self._stamp(),
+            )
+        self._publish("result", result, expiry_s=RESULT_TTL_S)
+
+    def _on_desk(self, birth: DeskBirth, name: str) -> None:
+        if birth.desk != name:
+            raise Refused("desk is not the topic's")
+        self._desks[name] = (self._clock.mono_ns(), birth.staffed)
+        while len(self._desks) > 16:
+            del self._desks[min(self._desks, key=lambda d: self._desks[d][0])]
+
+    def _on_receipt(self, receipt: Receipt) -> None:
+        """The only leave to drop a row of an alert or event."""
+        self._book.receipt(receipt.of, self._clock.mono_ns())
+        self._queue.remove(receipt.of)
+        self._proof = {"last_receipt": receipt.stored_utc[:24]}
+        of = receipt.of
+        self._writer.submit(lambda box: box.receive(of), _logged("receipt", of))
+        self._tell_custody([of])
+        self._tell_delivery()
+
+    def _on_ack(self, ack: Ack) -> None:
+        if self._book.ack(ack):
+            log.info(
+                "ack incident_id=%s state=%s version=%d by=%r",
+                ack.incident_id,
+                ack.state,
+                ack.version,
+                ack.by,
+            )
+        self._tell_delivery()
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def _on_command(self, command: Command) -> None:
+        received_ns = self._clock.mono_ns()
+        if reason := commands.fault(command, PROCESSES):
+            self._answer(Verdict(command, "refused", reason), keep=False)
+            return
+        if not self._commands.has_room():
+            self._answer(Verdict(command, "refused", "too many commands wait"), keep=False)
+            return
+
+        def begun(found: tuple[bool, bytes | None] | None, error: StoreError | None) -> None:
+            if error is not None or found is None:
+                self._answer(Verdict(command, "failed", "cannot be recorded, so not executed"), keep=False)
+            elif found[0]:
+                self._execute(command, received_ns)
+            elif found[1] is not None:
+                self._publish_raw("result", command.id, found[1], expiry_s=RESULT_TTL_S)
+            elif not self._commands.has(command.id):
+                self._answer(Verdict(command, "failed", "was interrupted; not executed again"))
+
+        self._writer.submit(lambda box: box.begin_command(command.id), begun)
+
+    def _execute(self, command: Command, received_ns: int) -> None:
+        log.info("command id=%s name=%s by=%s", command.id, command.name, json.dumps(command.by))
+        if self._clock.mono_ns() - received_ns > command.ttl_s * 10**9:
+            self._answer(Verdict(command, "expired", "its time was over before it could begin"))
+        elif commands.target(command) != "uplink":
+            self._commands.add(command, received_ns)
+            self._tick_commands()
+        elif command.name == "rebirth":
+            self._publish("birth", self._birth(online=True), retain=True)
+            self._send_health()
+            self._answer(Verdict(command, "done"))
+        elif command.name == "ping":
+            self._answer(Verdict(command, "done"))
+        else:
+            done = supervision.common_order(command.id, command.name, command.args, self._stop)
+            self._answer(Verdict(command, "done" if done.ok else "failed", done.reason))
+
+    def _on_done(self, _sender: str, done: Done) -> None:
+        verdict = self._commands.answered(done.id, done.ok, done.reason)
+        if verdict is not None:
+            self._answer(verdict)
+
+    def _answer(self, verdict: Verdict, *, keep: bool = True) -> None:
+        """The result goes into the outbox, and is kept for a command that is heard again."""
+        command = verdict.command
+        log.info("command id=%s status=%s reason=%r", command.id, verdict.status, verdict.reason)
+        result = Result(
+            id=uuid7(self._clock),
+            device=self._box.device,
+            of=command.id,
+            channel="cmd",
+            status=verdict.status,
+            reason=verdict.reason[:200],
+            at=self._stamp(),
+        )
+        if keep:
+            body = dump(result)
+            self._writer.submit(
+                lambda box: box.finish_command(command.id, body), _logged("result", command.id)
+            )
+        self._keep(result.id, "result", outbox.RESULT, result, RESULT_TTL_S)
+
+    def _tick_commands(self) -> None:
+        orders, verdicts = self._commands.tick(self._clock.mono_ns())
+        for order in orders:
+            self._bus.publish(order)
+        for verdict in verdicts:
+            self._answer(verdict)
+
+    # -- events and rows ---------------------------------------------------------------------------
+
+    def _events(self, facts: list[Fact]) -> None:
+        for fact in facts:
+            log.warning("event kind=%s severity=%s text=%r", fact.kind, fact.severity, fact.text)
+            if not self._events_allowed.allow(self._clock.mono_ns()):
+                self._shed.add("event")
+                continue
+            event = Event(
+                id=uuid7(self._clock),
+                device=self._box.device,
+                place=self._box.place,
+                kind=fact.kind,
+                severity=fact.severity,
+                at=self._stamp(),
+                text=fact.text,
+                data=fact.data,
+            )
+            self._keep(event.id, "event", PRIORITY[fact.severity], event, EVENT_TTL_S)
+
+    def _keep(self, row_id: str, channel: str, priority: int, message: Model, ttl_s: int) -> None:
+        """Into the outbox, and out as soon as the link lets it."""
+        row = Row(row_id, channel, priority, dump(message), self._clock.utc_ns(), ttl_s)
+        self._queue.add(row)
+
+        def stored(shed: list[str] | None, error: StoreError | None) -> None:
+            if error is not None:
+                log.error("row only in memory id=%s reason=%r", row_id, str(error))
+            self._shed_rows(shed or [])
+
+        self._writer.submit(lambda box: box.put(row), stored)
+        self._send_due()
+
+    def _shed_rows(self, ids: list[str]) -> None:
+        for row_id in ids:
+            self._queue.remove(row_id)
+            self._shed.add("event")
+
+    def _remove(self, row_id: str) -> None:
+        self._queue.remove(row_id)
+        self._writer.submit(lambda box: box.remove(row_id), _logged("remove", row_id))
+
+    def _load(self) -> None:
+        """What the outbox has from before this start."""
+
+        def loaded(found: tuple[list[Row], list[str], int] | None, error: StoreError | None) -> None:
+            if found is None:
+                log.error("outbox not read, trying again reason=%r", str(error))
+                self._loop.call_later(1.0, self._load)
+                return
+            rows, received, number = found
+            self._book.load_received(received)
+            self._session_number = max(self._session_number, number)
+            for row in rows:
+                self._load_row(row)
+            self._loaded.set()
+            log.info("outbox read rows=%d received=%d", len(rows), len(received))
+            self._send_due()
+            if self._book.waits():
+                self._session.hurry()
+
+        self._writer.submit(lambda box: (box.rows(), box.received(), box.session()), loaded)
+
+    def _load_row(self, row: Row) -> None:
+        if row.channel != "alert":
+            self._queue.add(row)
+            return
+        try:
+            alert = inbound.parse(Alert, row.body)
+        except Refused as refused:
+            log.error("outbox row not understood id=%s reason=%r", row.id, str(refused))
+            return
+        edge_ns = alert.press.at.mono_ns
+        told = PressTold(
+            press=alert.press, durable=True, edge_ns=edge_ns, confirmed_ns=edge_ns, stored_ns=edge_ns
+        )
+        self._book.press(told, self._clock.mono_ns(), committed=True)
+
+    def _store_fault(self, text: str) -> None:
+        self._fault = text
+        if text:
+            log.error("outbox fault reason=%r", text)
+            self._events([Fact("fault", "alarm", f"outbox: {text}"[:200], {"part": "outbox"})])
+        else:
+            self._events([Fact("fault", "info", "outbox works again", {"part": "outbox"})])
+
+    # -- time --------------------------------------------------------------------------------------
+
+    async def _ticks(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now_ns = self._clock.mono_ns()
+            self._send_due()
+            if self._book.dead(now_ns):
+                self._session.drop("an alert got no PUBACK")
+            self._tick_commands()
+            self._events(self._watch.tick(now_ns, self._clock.utc_ns()))
+            if now_ns - self._retry_ns >= RETRY_COMMIT_NS:
+                self._retry_ns = now_ns
+                for told in self._book.uncommitted():
+                    self._commit_alert(told)
+                self._expire()
+            if now_ns - self._told_ns >= DELIVERY_EVERY_NS or self._delivery() != self._told:
+                self._tell_delivery()
+
+    def _expire(self) -> None:
+        # Age is told by UTC, so a box that does not know the time throws nothing away.
+        if self._clock.read().trust == "synchronised":
+            for row_id in self._queue.expired(self._clock.utc_ns()):
+                self._remove(row_id)
+
+    def _delivery(self) -> Delivery:
+        return Delivery(link=self._session.up, incidents=self._book.words(self._clock.mono_ns()))
+
+    def _tell_delivery(self) -> None:
+        self._told, self._told_ns = self._delivery(), self._clock.mono_ns()
+        self._bus.publish(self._told)
+
+    # -- health ------------------------------------------------------------------------------------
+
+    def _on_sound(self, _sender: str, sound: Sound) -> None:
+        self._sound = sound
+
+    async def _heartbeats(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.uplink.health_s)
+            self._send_health()
+
+    def _send_health(self) -> None:
+        """At QoS 0 and with an expiry: a heartbeat that is late is worth nothing."""
+        self._publish("health", self._health(), qos=0, expiry_s=2 * self._config.uplink.health_s)
+
+    def _health(self) -> Health:
+        now_ns = self._clock.mono_ns()
+        inputs = self._watch.last_inputs()
+        link: dict[str, str | float | int | bool | None] = {"connects": self._session.connects}
+        if self._desks:
+            heard_ns, staffed = max(self._desks.values())
+            link["desk"] = now_ns - heard_ns < DESK_AWAY_NS
+            link["staffed"] = staffed
+        facts = machine.read(self._config.paths.data)
+        facts.update({f"fault_{name}": text[:60] for name, text in list(inputs.faults.items())[:3]})
+        if self._fault:
+            facts["fault_outbox"] = self._fault[:60]
+        facts["sound"] = self._sound.ready
+        return Health(
+            id=uuid7(self._clock),
+            device=self._box.device,
+            session=self._session_number,
+            at=self._stamp(),
+            uptime_s=machine.uptime_s(),
+            processes=self._watch.processes("uplink"),
+            incidents=self._book.open_incidents(),
+            buttons=inputs.buttons,
+            tamper=inputs.tamper,
+            waiting=self._book.waits() + len(self._queue),
+            link=link,
+            machine=facts,
+            self_test=self._proof,
+            shed=tuple(sorted(self._shed)),
+        )
+
+
+def _logged(what: str, of: str) -> Callable[[Any, StoreError | None], None]:
+    """For writes that nothing waits for: they are repeated by what repeats the message."""
+
+    def done(_result: Any, error: StoreError | None) -> None:
+        if error is not None:
+            log.error("outbox write failed what=%s id=%s reason=%r", what, of, str(error))
+
+    return done
