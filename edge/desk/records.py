@@ -1,0 +1,155 @@
+"""What the core asks for: rows to be stored, and messages to be sent once they are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from edge.clock import Reading, iso_utc
+from edge.protocol.common import Disposition
+from edge.protocol.wire import Command
+
+State = Literal["open", "seen", "coming", "closed"]
+Question = Literal["none", "asked", "confirmed", "denied"]
+
+
+@dataclass(frozen=True, slots=True)
+class PressRow:
+    """A press, once and for ever."""
+
+    press_id: str
+    incident_id: str
+    device: str
+    test: bool
+    received_utc: str
+    alert: str
+    """The alert as it came, JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRow:
+    """An incident as it stands; replaces the row with the same id."""
+
+    incident_id: str
+    device: str
+    state: State
+    version: int
+    test: bool
+    question: Question
+    by: str
+    disposition: Disposition | None
+    ordinal: int
+    opened_utc: str
+    changed_utc: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event of a box, once."""
+
+    event_id: str
+    device: str
+    incident_id: str | None
+    received_utc: str
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoxRow:
+    """What was last known of a box; replaces the row of the same device."""
+
+    device: str
+    known: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineRow:
+    """One thing that happened; never changed afterwards."""
+
+    kind: str
+    incident_id: str | None
+    device: str | None
+    by: str
+    text: str
+    utc: str
+    """Of the desk."""
+    mono_ns: int
+    boot_id: str
+    trust: str
+    box_stamp: str | None = None
+    """The box's own clock record, JSON."""
+
+
+Row = PressRow | IncidentRow | EventRow | BoxRow | TimelineRow
+
+
+def timeline(
+    now: Reading,
+    kind: str,
+    *,
+    incident_id: str | None = None,
+    device: str | None = None,
+    by: str = "",
+    text: str = "",
+    box_stamp: str | None = None,
+) -> TimelineRow:
+    return TimelineRow(
+        kind,
+        incident_id,
+        device,
+        by,
+        text,
+        iso_utc(now.utc_ns),
+        now.mono_ns,
+        now.boot_id,
+        now.trust,
+        box_stamp,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SendReceipt:
+    """Tell the box that its alert or event is stored (I3)."""
+
+    device: str
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendAck:
+    """Tell the box where a person stands with its incident."""
+
+    device: str
+    incident_id: str
+    state: State
+    version: int
+    by: str
+    disposition: Disposition | None
+
+
+@dataclass(frozen=True, slots=True)
+class SendCommand:
+    device: str
+    command: Command
+
+
+Send = SendReceipt | SendAck | SendCommand
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What follows from one input. `rows` are committed together, and only then `sends` may leave."""
+
+    rows: list[Row] = field(default_factory=list)
+    sends: list[Send] = field(default_factory=list)
+    incidents: list[str] = field(default_factory=list)
+    """Whose view changed."""
+    boxes: list[str] = field(default_factory=list)
+    """Whose view changed; their rows are written now and then, not for each heartbeat (I7)."""
+
+    def add(self, other: Outcome) -> Outcome:
+        self.rows += other.rows
+        self.sends += other.sends
+        self.incidents += [i for i in other.incidents if i not in self.incidents]
+        self.boxes += [b for b in other.boxes if b not in self.boxes]
+        return self
