@@ -1,0 +1,235 @@
+"""The desk's store: SQLite in WAL mode, synchronous=FULL, written from one thread.
+
+What is append-only is so by trigger: a row of the timeline, a press and an event can be added and never
+changed. `commit` takes a batch, because fifty rows cost one sync as one row does.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from edge.clock import Reading
+from edge.desk.book import KEEP_CLOSED, Incident, TakenPress
+from edge.desk.core import SEEN_EVENTS, Core
+from edge.desk.records import BoxRow, EventRow, IncidentRow, PressRow, Row, TimelineRow
+from edge.desk.roster import Box
+from edge.errors import StoreError
+from edge.protocol.wire import Alert
+
+M = TypeVar("M", bound=BaseModel)
+
+_FIRST = """
+CREATE TABLE incidents (
+    incident_id TEXT PRIMARY KEY, device TEXT NOT NULL, state TEXT NOT NULL, version INTEGER NOT NULL,
+    test INTEGER NOT NULL, question TEXT NOT NULL, by TEXT NOT NULL, disposition TEXT,
+    ordinal INTEGER NOT NULL, opened_utc TEXT NOT NULL, changed_utc TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX incidents_by_ordinal ON incidents (ordinal);
+CREATE INDEX incidents_by_box ON incidents (device, ordinal);
+CREATE TABLE presses (
+    press_id TEXT PRIMARY KEY, incident_id TEXT NOT NULL REFERENCES incidents, device TEXT NOT NULL,
+    test INTEGER NOT NULL, received_utc TEXT NOT NULL, alert TEXT NOT NULL
+);
+CREATE INDEX presses_by_incident ON presses (incident_id);
+CREATE TABLE events (
+    event_id TEXT PRIMARY KEY, device TEXT NOT NULL, incident_id TEXT, received_utc TEXT NOT NULL,
+    event TEXT NOT NULL
+);
+CREATE INDEX events_by_incident ON events (incident_id) WHERE incident_id IS NOT NULL;
+CREATE TABLE boxes (device TEXT PRIMARY KEY, known TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE timeline (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, incident_id TEXT, device TEXT,
+    by TEXT NOT NULL, text TEXT NOT NULL, utc TEXT NOT NULL, mono_ns INTEGER NOT NULL,
+    boot_id TEXT NOT NULL, trust TEXT NOT NULL, box_stamp TEXT
+);
+CREATE INDEX timeline_by_incident ON timeline (incident_id) WHERE incident_id IS NOT NULL;
+CREATE INDEX timeline_by_box ON timeline (device) WHERE device IS NOT NULL;
+CREATE TABLE pulse (one INTEGER PRIMARY KEY CHECK (one = 1), utc TEXT NOT NULL);
+CREATE TRIGGER timeline_kept BEFORE UPDATE ON timeline BEGIN SELECT RAISE(ABORT, 'append only'); END;
+CREATE TRIGGER timeline_stays BEFORE DELETE ON timeline BEGIN SELECT RAISE(ABORT, 'append only'); END;
+CREATE TRIGGER presses_kept BEFORE UPDATE ON presses BEGIN SELECT RAISE(ABORT, 'append only'); END;
+CREATE TRIGGER presses_stay BEFORE DELETE ON presses BEGIN SELECT RAISE(ABORT, 'append only'); END;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST,)
+"""Step n takes the schema from version n to n + 1 (PRAGMA user_version), each in one transaction."""
+
+_SQL: dict[type[Row], str] = {
+    # The key makes a press count once even if everything above failed to see that it came before (I2).
+    PressRow: "INSERT OR IGNORE INTO presses (press_id, incident_id, device, test, received_utc, alert)"
+    " VALUES (?, ?, ?, ?, ?, ?)",
+    IncidentRow: "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (incident_id) DO UPDATE SET state = excluded.state, version = excluded.version,"
+    " test = excluded.test, question = excluded.question, by = excluded.by,"
+    " disposition = excluded.disposition, ordinal = excluded.ordinal, changed_utc = excluded.changed_utc"
+    " WHERE excluded.version >= incidents.version",
+    EventRow: "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?)",
+    BoxRow: "INSERT INTO boxes VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET known = excluded.known",
+    TimelineRow: "INSERT INTO timeline (kind, incident_id, device, by, text, utc, mono_ns, boot_id, trust,"
+    " box_stamp) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+}
+
+
+class Store:
+    """One connection to the desk's database. Use it from one thread; open another for reading."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Opens, makes or migrates the database.
+
+        Raises:
+            StoreError: it cannot be opened, is damaged, or is newer than this program.
+        """
+        self.path = path
+        try:
+            if not read_only:
+                path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            self._db = sqlite3.connect(
+                f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=5,
+            )
+            if not read_only:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._migrate()
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"desk store {path} cannot be opened: {error}") from error
+
+    def _migrate(self) -> None:
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                f"desk store {self.path} has schema {version}, this program knows {len(MIGRATIONS)}:"
+                " start the newer program that wrote it"
+            )
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+            self._db.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version={number};COMMIT;")
+
+    def commit(self, rows: Sequence[Row], pulse_utc: str | None = None) -> None:
+        """Writes a batch in one transaction; on stable storage when it returns.
+
+        Raises:
+            StoreError: nothing of the batch is stored; it may be tried again.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for row in sorted(rows, key=_rank):
+                    self._db.execute(_SQL[type(row)], astuple(row))
+                if pulse_utc is not None:
+                    self._db.execute("INSERT OR REPLACE INTO pulse VALUES (1, ?)", (pulse_utc,))
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise StoreError(f"desk store {self.path} was not written: {error}") from error
+
+    def close(self) -> None:
+        self._db.close()
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def load_into(self, core: Core, now: Reading) -> None:
+        """Rebuilds the core at start.
+
+        Raises:
+            StoreError: a row does not read back as what was written.
+        """
+        live = self._incidents("state <> 'closed' ORDER BY ordinal", ())
+        recent = self._incidents("state = 'closed' ORDER BY ordinal DESC LIMIT ?", (KEEP_CLOSED,))
+        whole = {i.incident_id: i for i in [*live, *recent]}
+        ids = (str(r[0]) for r in self._all("SELECT incident_id FROM incidents", ()))
+        last = self._all("SELECT coalesce(max(ordinal), 0) FROM incidents", ())[0][0]
+        core.book.load(whole.values(), (i for i in ids if i not in whole), int(last))
+        core.roster.load((_read(Box, r[0]) for r in self._all("SELECT known FROM boxes", ())), now)
+        events = self._all("SELECT event_id FROM events ORDER BY rowid DESC LIMIT ?", (SEEN_EVENTS,))
+        core.load_events(str(r[0]) for r in reversed(events))
+
+    def incident(self, incident_id: str) -> Incident | None:
+        """One incident, however old."""
+        found = self._incidents("incident_id = ?", (incident_id,))
+        return found[0] if found else None
+
+    def timeline(self, incident_id: str, limit: int = 2000) -> list[dict[str, Any]]:
+        """Everything that happened to an incident, oldest first."""
+        names = "seq, kind, by, text, utc, mono_ns, boot_id, trust, box_stamp"
+        rows = self._all(
+            f"SELECT {names} FROM timeline WHERE incident_id = ? ORDER BY seq LIMIT ?",  # noqa: S608
+            (incident_id, limit),
+        )
+        entries = [dict(zip(names.split(", "), row, strict=True)) for row in rows]
+        for entry in entries:
+            entry["box_stamp"] = json.loads(entry["box_stamp"]) if entry["box_stamp"] else None
+        return entries
+
+    def _incidents(self, where: str, values: tuple[Any, ...]) -> list[Incident]:
+        rows = self._all(  # `where` is one of this module's own texts
+            "SELECT incident_id, device, state, version, test, question, by, disposition, ordinal,"  # noqa: S608
+            f" opened_utc, changed_utc FROM incidents WHERE {where}",
+            values,
+        )
+        return [self._incident(IncidentRow(*row)) for row in rows]
+
+    def _incident(self, row: IncidentRow) -> Incident:
+        taken = [
+            (_read(Alert, alert), str(utc))
+            for alert, utc in self._all(
+                "SELECT alert, received_utc FROM presses WHERE incident_id = ? ORDER BY rowid",
+                (row.incident_id,),
+            )
+        ]
+        if not taken:
+            raise StoreError(f"desk store {self.path}: incident {row.incident_id} has no press")
+        alerts = [alert for alert, _ in taken]
+        real = [a.press for a in alerts if not a.press.test]
+        wanted = real[-1] if real else alerts[0].press
+        asked_of = [a.press.test_by for a in alerts if a.press.test and a.press.test_by]
+        return Incident(
+            incident_id=row.incident_id,
+            device=row.device,
+            name=alerts[0].name,
+            place=alerts[0].place,
+            service=wanted.service,
+            routing=wanted.routing,
+            silent=any(a.press.silent for a in alerts),
+            test=bool(row.test),
+            question=row.question,
+            test_by=asked_of[-1] if asked_of else None,
+            state=row.state,
+            version=row.version,
+            by=row.by,
+            disposition=row.disposition,
+            ordinal=row.ordinal,
+            opened_utc=row.opened_utc,
+            changed_utc=row.changed_utc,
+            presses=[TakenPress.of(alert, utc) for alert, utc in taken],
+        )
+
+    def _all(self, sql: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(sql, tuple(values)).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"desk store {self.path} cannot be read: {error}") from error
+
+
+def _rank(row: Row) -> int:
+    """Incidents before their presses; otherwise the order of the batch."""
+    return 0 if isinstance(row, IncidentRow) else 1
+
+
+def _read(model: type[M], text: str) -> M:
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise StoreError(f"desk store: a stored {model.__name__} does not read back: {error}") from error
