@@ -1,0 +1,139 @@
+"""``edge desk``: wires store, core, broker and HTTP together; runs until a signal, or until one ends."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from edge import config
+from edge.cli import DEFAULT_CONFIG
+from edge.clock import SystemClock
+from edge.desk.api import make_app
+from edge.desk.broker import Broker
+from edge.desk.core import Core
+from edge.desk.keeper import Keeper
+from edge.desk.service import Link, Service, box_row
+from edge.desk.sessions import Sessions, read_or_make_token
+from edge.desk.store import Store
+from edge.desk.stream import Hub
+from edge.errors import ConfigError, SetupFailed
+from edge.supervision import notify, serve
+
+log = logging.getLogger(__name__)
+
+DATABASE = "desk.sqlite3"
+CLOSE_S = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
+
+
+def main(args: argparse.Namespace) -> int:
+    desk = config.load(args.config).need_desk()
+    return serve("desk", lambda stop: run(desk, stop))
+
+
+async def run(desk: config.Desk, stop: asyncio.Event) -> None:
+    """The desk, until `stop` is set.
+
+    Raises:
+        ConfigError: token file or HTTP port cannot be used.
+        StoreError: the database cannot be opened.
+        SetupFailed: a part of the desk ended by itself.
+    """
+    clock = SystemClock()
+    listener = listen(desk.http_host, desk.http_port)
+    sessions = Sessions(read_or_make_token(desk.token_file), clock)
+    store = Store(desk.data / DATABASE)
+    core = Core(desk.silent_after_s)
+    store.load_into(core, clock.read())
+    hub, broker = Hub(), Broker(desk, clock)
+    keeper = Keeper(
+        store,
+        clock,
+        presence_s=desk.presence_s,
+        box_row=lambda device: box_row(core, device),
+        send=broker.send,
+        presence=broker.presence,
+    )
+    reader = Store(store.path, read_only=True)
+    service = Service(core, clock, hub, keeper, reader, Link())
+    broker.attach(service)
+    app = make_app(service, sessions, clock, (*desk.http_names, desk.http_host))
+    http = Http(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=CLOSE_S,
+        )
+    )
+    loop = asyncio.get_running_loop()
+    parts = [
+        loop.create_task(keeper.run(), name="keeper"),
+        loop.create_task(service.run(), name="ticks"),
+        loop.create_task(broker.session.run(), name="broker"),
+        loop.create_task(http.serve([listener]), name="http"),
+    ]
+    stopped = loop.create_task(stop.wait(), name="stop")
+    log.info("desk is up url=http://%s:%d/ token_file=%s", desk.http_host, desk.http_port, desk.token_file)
+    notify("READY=1")
+    try:
+        done, _ = await asyncio.wait([stopped, *parts], return_when=asyncio.FIRST_COMPLETED)
+        if stopped not in done:
+            raise SetupFailed(f"a part of the desk ended: {', '.join(_why(part) for part in done)}")
+    finally:
+        http.should_exit = True
+        service.close()
+        await broker.session.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(parts[-1]), CLOSE_S + 1)
+        for task in (stopped, *parts):
+            task.cancel()
+        await asyncio.gather(stopped, *parts, return_exceptions=True)
+        reader.close()
+
+
+class Http(uvicorn.Server):
+    """uvicorn, without its signal handlers: the process's own are in `supervision.serve`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The listening socket.
+
+    Raises:
+        ConfigError: the port is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(128)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(
+            f"the desk cannot listen on {host} port {port}: {error.strerror};"
+            " end the program that has it, or give desk.http_host or desk.http_port another value"
+        ) from None
+    return sock
+
+
+def _why(task: asyncio.Task[Any]) -> str:
+    error = None if task.cancelled() else task.exception()
+    return f"{task.get_name()} ({error!r})" if error else task.get_name()

@@ -1,0 +1,227 @@
+"""The desk as one thing: feeds the core, hands outcomes to keeper and streams, and says how it is itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pydantic import BaseModel
+
+from edge.clock import Clock, iso_utc
+from edge.desk.book import Incident
+from edge.desk.core import Action, Actor, Core, Inbound, Order, Shift
+from edge.desk.keeper import LATE_S, Keeper
+from edge.desk.records import BoxRow, Outcome
+from edge.desk.sessions import Session
+from edge.desk.store import Store
+from edge.desk.stream import Hub
+from edge.errors import Conflict, DeskBusy, NotFound, Refused, StoreError
+
+log = logging.getLogger(__name__)
+
+ACT_WAIT_S = 5.0
+"""How long an operator's act may wait for the store before the answer says that it does."""
+TICK_S = 1.0
+
+
+class DeskHealth(BaseModel):
+    """How the desk itself is. Anything but `ok` is shown on every page, in red."""
+
+    ok: bool
+    utc: str
+    broker: bool
+    """The session with the broker is up."""
+    broker_reason: str = ""
+    store: bool
+    """The store answers in time."""
+    store_reason: str = ""
+    pages: int
+    staffed: int
+    """Pages in front of which an operator has begun a shift."""
+    refused: int
+    """Messages refused since start."""
+
+
+class Link:
+    """How the session with the broker is; the broker's part keeps it up to date."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.reason = "not connected yet"
+
+
+class Service:
+    """What API and broker talk to; everything in it runs on the loop."""
+
+    def __init__(self, core: Core, clock: Clock, hub: Hub, keeper: Keeper, reader: Store, link: Link) -> None:
+        self.core = core
+        self.hub = hub
+        self.link = link
+        self._clock = clock
+        self._keeper = keeper
+        self._reader = reader
+        self._reading = ThreadPoolExecutor(1, "desk-reader")
+        self._recalls: set[asyncio.Task[None]] = set()
+        self.refused = 0
+
+    # -- from boxes ----------------------------------------------------------------------------
+
+    def take(self, message: Inbound, channel: str) -> None:
+        """Applies a message of a box; its answers leave when it is stored."""
+        if self._keeper.full:
+            # Without a receipt the box keeps it and comes again.
+            log.error("message passed over: the store does not keep up channel=%s", channel)
+            return
+        needed = self.core.needs(message)
+        if needed is not None:
+            task = asyncio.get_running_loop().create_task(self._recall_and_take(needed, message, channel))
+            self._recalls.add(task)
+            task.add_done_callback(self._recalls.discard)
+            return
+        try:
+            self._apply(self.core.take(message, self._clock.read()))
+        except Refused as error:
+            self.refuse(message.device, channel, str(error))
+
+    def refuse(self, device: str | None, channel: str, reason: str) -> None:
+        """A message was not accepted; shown on the box when it is known whose it was."""
+        self.refused += 1
+        log.warning("message refused device=%s channel=%s reason=%s", device, channel, json.dumps(reason))
+        if device is None:
+            return
+        try:
+            self._apply(self.core.refuse(device, channel, reason, self._clock.read()))
+        except Refused as error:
+            log.error("box not entered device=%s reason=%s", device, error)
+
+    async def _recall_and_take(self, incident_id: str, message: Inbound, channel: str) -> None:
+        try:
+            await self.recall(incident_id)
+        except (StoreError, NotFound) as error:
+            log.error("incident not recalled id=%s reason=%r", incident_id, str(error))
+            return
+        self.take(message, channel)
+
+    # -- from operators ------------------------------------------------------------------------
+
+    async def act(self, actor: Actor, action: Action) -> None:
+        """Applies an act and returns when it is stored.
+
+        Raises:
+            Unauthorised, NotFound, Conflict: as `Core.act`.
+            DeskBusy: applied, but the store has not answered yet.
+        """
+        if isinstance(action, Order) and not self.link.up:
+            raise Conflict("no session with the broker: the command was not sent")
+        if not isinstance(action, (Order, Shift)) and self.core.book.is_archived(action.incident_id):
+            try:
+                await self.recall(action.incident_id)
+            except StoreError as error:
+                raise DeskBusy(str(error)) from None
+        self._apply(self.core.act(actor, action, self._clock.read()))
+        await self._stored()
+
+    async def shift(self, session: Session, on: bool) -> None:
+        """Begins or ends the shift of the person of this session."""
+        outcome = self.core.act(session.actor, Shift(on), self._clock.read())
+        if session.on_shift != on:
+            session.on_shift = on
+            self._apply(outcome)
+        await self._stored()
+
+    async def _stored(self) -> None:
+        try:
+            async with asyncio.timeout(ACT_WAIT_S):
+                await self._keeper.stored()
+        except TimeoutError:
+            raise DeskBusy("the desk's store does not answer: this is not saved yet") from None
+
+    # -- views ---------------------------------------------------------------------------------
+
+    async def incident(self, incident_id: str) -> Incident:
+        """Any incident, however old. Raises NotFound."""
+        if self.core.book.is_archived(incident_id):
+            return await self._stored_incident(incident_id)
+        return self.core.book.get(incident_id)
+
+    async def recall(self, incident_id: str) -> None:
+        """Raises NotFound, or StoreError while its closing is still on the way to the store."""
+        found = await self._stored_incident(incident_id)
+        if found.state != "closed":
+            raise StoreError(f"incident {incident_id} is not stored as closed yet")
+        self.core.book.recall(found)
+
+    async def _stored_incident(self, incident_id: str) -> Incident:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._reading, self._reader.incident, incident_id)
+        if found is None:
+            raise NotFound(f"no incident {incident_id}")
+        return found
+
+    async def timeline(self, incident_id: str) -> list[dict[str, Any]]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reading, self._reader.timeline, incident_id)
+
+    def health(self) -> DeskHealth:
+        late_s = self._keeper.late_s()
+        store_reason = self._keeper.fault or (f"no answer for {late_s:.0f} s" if late_s > LATE_S else "")
+        return DeskHealth(
+            ok=self.link.up and not store_reason,
+            utc=iso_utc(self._clock.utc_ns()),
+            broker=self.link.up,
+            broker_reason="" if self.link.up else self.link.reason,
+            store=not store_reason,
+            store_reason=store_reason,
+            pages=self.hub.connected,
+            staffed=self.hub.staffed,
+            refused=self.refused,
+        )
+
+    def picture(self, actor: Actor, on_shift: bool) -> dict[str, Any]:
+        """Everything a page starts from."""
+        return {
+            "you": {"name": actor.name, "role": actor.role, "on_shift": on_shift},
+            "health": plain(self.health()),
+            "incidents": [plain(i) for i in self.core.book.listed()],
+            "boxes": [plain(b) for b in self.core.roster.listed()],
+        }
+
+    # -- time ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Every second: who is silent, and a sign of life to every page."""
+        while True:
+            self.tick()
+            await asyncio.sleep(TICK_S)
+
+    def tick(self) -> None:
+        self._apply(self.core.tick(self._clock.read()))
+        self.hub.publish("tick", plain(self.health()))
+
+    def link_changed(self, up: bool, reason: str = "") -> None:
+        self.link.up, self.link.reason = up, reason
+        self.hub.publish("tick", plain(self.health()))
+
+    def close(self) -> None:
+        self.hub.close()
+        self._reading.shutdown(wait=False, cancel_futures=True)
+
+    def _apply(self, outcome: Outcome) -> None:
+        self._keeper.submit(outcome)
+        for incident_id in outcome.incidents:
+            self.hub.publish("incident", plain(self.core.book.get(incident_id)))
+        for device in outcome.boxes:
+            self.hub.publish("box", plain(self.core.roster.get(device)))
+
+
+def box_row(core: Core, device: str) -> BoxRow:
+    """A box as it is stored."""
+    return BoxRow(device, core.roster.get(device).model_dump_json(by_alias=True, exclude_none=True))
+
+
+def plain(model: BaseModel) -> dict[str, Any]:
+    """As plain JSON types, under the names the API documents."""
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,0 +1,98 @@
+"""The streams of changes to open pages: a whole picture first, then each change, and a tick every second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from edge.desk.sessions import Session
+
+MAX_WAITING = 2000
+"""Changes a slow reader may lag behind; then its stream ends and it comes back for a new picture."""
+
+
+class Stream:
+    """One connected page."""
+
+    def __init__(self, session: Session | None) -> None:
+        self.session = session
+        self._waiting: asyncio.Queue[str | None] = asyncio.Queue(MAX_WAITING)
+
+    def put(self, frame: str) -> None:
+        try:
+            self._waiting.put_nowait(frame)
+        except asyncio.QueueFull:
+            self.end()
+
+    def end(self) -> None:
+        while self._waiting.full():
+            self._waiting.get_nowait()
+        self._waiting.put_nowait(None)
+
+    async def frames(self) -> AsyncIterator[str]:
+        while (frame := await self._waiting.get()) is not None:
+            # What has gathered meanwhile goes in the same write.
+            parts = [frame]
+            while not self._waiting.empty():
+                more = self._waiting.get_nowait()
+                if more is None:
+                    yield "".join(parts)
+                    return
+                parts.append(more)
+            yield "".join(parts)
+
+
+class Hub:
+    """All connected pages."""
+
+    def __init__(self) -> None:
+        self._streams: set[Stream] = set()
+        self._id = 0
+
+    @property
+    def connected(self) -> int:
+        return len(self._streams)
+
+    @property
+    def staffed(self) -> int:
+        """Pages in front of which an operator has begun a shift."""
+        return sum(1 for s in self._streams if s.session is not None and s.session.on_shift)
+
+    def publish(self, kind: str, data: Any) -> None:
+        """To every page; `data` is plain JSON."""
+        self._id += 1
+        if self._streams:
+            frame = _frame(kind, data, self._id)
+            for stream in tuple(self._streams):
+                stream.put(frame)
+
+    async def follow(self, session: Session | None, picture: Callable[[], Any]) -> AsyncIterator[str]:
+        """The frames of a new page, `picture` first; nothing that changes after it is missed."""
+        stream = Stream(session)
+        stream.put(_frame("snapshot", picture(), self._id))
+        self._streams.add(stream)
+        frames = stream.frames()
+        try:
+            async for text in frames:
+                yield text
+        finally:
+            self._streams.discard(stream)
+            with contextlib.suppress(RuntimeError):
+                await frames.aclose()  # type: ignore[attr-defined]
+
+    def end_session(self, session: Session) -> None:
+        """Ends the streams of a session that is over."""
+        for stream in tuple(self._streams):
+            if stream.session is session:
+                stream.end()
+
+    def close(self) -> None:
+        for stream in tuple(self._streams):
+            stream.end()
+
+
+def _frame(kind: str, data: Any, number: int) -> str:
+    return f"id: {number}\nevent: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
