@@ -98,6 +98,7 @@ class MqttSession:
         self._reason = ""
         self._refused = False
         self._hurry = asyncio.Event()
+        self._reading = False
         self.connects = 0
         """Sessions that came up since start."""
 
@@ -247,17 +248,20 @@ class MqttSession:
         client, sock = self._client, self._socket
         if client is None:
             return
+        self._reading = True
         while True:
             client.loop_read()
             # TLS may hold decrypted bytes that no select() will ever announce.
             if self._socket is not sock or sock is None or not sock.pending():
                 break
+        self._reading = False
         self._flush()
 
     def _flush(self) -> None:
         """Writes what paho has queued; waits for the socket only when it is full."""
         client = self._client
-        if client is None or self._socket is None:
+        # Inside a callback paho holds a lock that writing wants too; `_readable` flushes after it.
+        if client is None or self._socket is None or self._reading:
             return
         if client.want_write():
             client.loop_write()
