@@ -56,11 +56,13 @@ class Contact:
         self._closed_ns = 0
         self._told: set[What] = set()
         self._at_start = False
+        self._known = False
         self._seen_open_ns: int | None = None
 
     @property
     def state(self) -> str:
-        if self._level is None:
+        """``unknown`` until the line was seen to stand still once, then released, held or stuck."""
+        if self._level is None or not self._known:
             return "unknown"
         if not self._closed:
             return "released"
@@ -126,12 +128,13 @@ class Contact:
     def _first(self, level: bool, at_ns: int) -> list[ContactEvent]:
         self._level, self._since_ns, self._first_edge_ns = level, at_ns, at_ns
         self._at_start = level
+        self._known = level == self._closed
         if level and self._known_closed:
             self._closed_ns = at_ns
             return []
         if not level and self._known_closed:
             # It was let go while nobody looked.
-            self._closed = False
+            self._closed, self._known = False, True
             return [ContactEvent(What.RELEASED, self.name, at_ns)]
         return []
 
@@ -142,6 +145,7 @@ class Contact:
         events: list[ContactEvent] = []
         if self._level != self._closed and at_ns - self._since_ns >= self._window_ns():
             self._closed = bool(self._level)
+            self._known = True
             self._told.clear()
             if self._closed:
                 self._closed_ns = self._since_ns

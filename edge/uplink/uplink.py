@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
-from edge import __version__, supervision
 from edge.backoff import Backoff
 from edge.bus import Bus
 from edge.clock import Clock
@@ -17,26 +15,23 @@ from edge.errors import Refused, StoreError
 from edge.ids import uuid7
 from edge.mqtt import MqttSession, NotConnected, Options, Will
 from edge.protocol import inbound, topics
-from edge.protocol.common import Model, Stamp
+from edge.protocol.common import Model
 from edge.protocol.inner import Alive, Custody, Delivery, Done, Incident, Inputs, PressTold, Sound, Unsettled
 from edge.protocol.wire import (
     TO_BOX,
     Ack,
     Alert,
-    Birth,
-    Command,
     DeskBirth,
     Event,
-    Health,
     Receipt,
-    Result,
     dump,
 )
 from edge.store import outbox
 from edge.store.outbox import Outbox, OutboxWriter, Row
-from edge.uplink import commands, machine
-from edge.uplink.commands import CommandBook, Verdict
 from edge.uplink.delivery import DeliveryBook
+from edge.uplink.executor import PROCESSES, Executor
+from edge.uplink.inbox import Inbox
+from edge.uplink.reporter import Reporter
 from edge.uplink.rowqueue import RowQueue
 from edge.uplink.watch import BURST, PRIORITY, REFILL_NS, Allowance, Fact, Watch
 
@@ -50,7 +45,6 @@ EVENT_TTL_S = 7 * 86400
 LOAD_WAIT_S = 1.0
 """The first connect waits this long for the outbox, which knows the number of the last session."""
 DESK_AWAY_NS = 35_000_000_000
-PROCESSES = ("callbox", "media", "uplink")
 
 
 class Uplink:
@@ -70,15 +64,13 @@ class Uplink:
             repeat_ns=round(u.repeat_s * 1e9),
         )
         self._queue = RowQueue()
-        self._commands = CommandBook()
+        self._reporter = Reporter(config, clock)
         self._watch = Watch(tuple(p for p in PROCESSES if p != "uplink"), clock.mono_ns())
         self._events_allowed = Allowance(BURST, REFILL_NS)
         self._refusals_allowed = Allowance(BURST, REFILL_NS)
         self._inflight: dict[int, tuple[str, str]] = {}
         """MQTT packet id -> (channel, message id), of this session."""
         self._fault = ""
-        self._sequence = 0
-        self._session_number = 0
         self._desks: dict[str, tuple[int, int]] = {}
         """Desk -> (last heard, people on duty)."""
         self._sound = Sound(ready=False)
@@ -90,6 +82,16 @@ class Uplink:
         self._tasks: list[asyncio.Task[None]] = []
         self._loaded = asyncio.Event()
         self._writer = OutboxWriter(store, clock, self._store_fault)
+        self._executor = Executor(
+            clock,
+            self._writer,
+            bus,
+            stop,
+            make_result=self._reporter.result,
+            keep=lambda result: self._keep(result.id, "result", outbox.RESULT, result, RESULT_TTL_S),
+            again=lambda of, body: self._publish_raw("result", of, body, expiry_s=RESULT_TTL_S),
+            rebirth=self._rebirth,
+        )
         channels = tuple(topics.box(self._box.city, self._box.device, c) for c in TO_BOX)
         self._session = MqttSession(
             Options(
@@ -108,10 +110,16 @@ class Uplink:
             Backoff(self._box.device, cap_s=u.retry_max_s, first_spread_s=u.first_spread_s),
             on_up=self._up,
             on_down=self._down,
-            on_message=self._on_message,
+            on_message=lambda topic, payload: self._inbox.message(topic, payload),
             on_puback=self._on_puback,
             will=self._will,
             alert_waits=lambda: self._book.waits() > 0,
+        )
+        self._inbox = Inbox(
+            self._box.device,
+            {"receipt": self._on_receipt, "ack": self._on_ack, "cmd": self._executor.command},
+            on_desk=self._on_desk,
+            on_refused=self._on_refused,
         )
         for model, handler in (
             (PressTold, self._on_press),
@@ -123,7 +131,7 @@ class Uplink:
                 lambda _s, m: self._events(self._watch.alive(m.process, m.pid, self._clock.mono_ns())),
             ),
             (Sound, self._on_sound),
-            (Done, self._on_done),
+            (Done, lambda _s, done: self._executor.done(done)),
         ):
             bus.on(model, handler)
 
@@ -144,7 +152,7 @@ class Uplink:
     async def close(self) -> None:
         if self._session.up:
             # A planned end says so itself, and then leaves without the will.
-            self._publish("birth", self._birth(online=False), retain=True)
+            self._publish("birth", self._reporter.birth(online=False), retain=True)
         await self._session.close()
         for task in self._tasks:
             task.cancel()
@@ -213,9 +221,8 @@ class Uplink:
     def _up(self) -> None:
         self._inflight.clear()
         self._book.link(True, self._clock.mono_ns())
-        self._publish("birth", self._birth(online=True), retain=True)
+        self._rebirth()
         self._send_due()
-        self._send_health()
         self._tell_delivery()
 
     def _down(self, reason: str) -> None:
@@ -273,88 +280,21 @@ class Uplink:
 
     def _will(self) -> Will:
         """Made for each connection: the birth after it carries the same number."""
-        self._session_number += 1
-        number = self._session_number
+        self._reporter.session += 1
+        number = self._reporter.session
 
         def counted(stored: int | None, _error: StoreError | None) -> None:
             if stored is not None:
-                self._session_number = max(self._session_number, stored)
+                self._reporter.session = max(self._reporter.session, stored)
 
         self._writer.submit(lambda box: box.next_session(number), counted)
         topic = topics.box(self._box.city, self._box.device, "birth")
-        return Will(topic, dump(self._birth(online=False)))
-
-    def _birth(self, *, online: bool) -> Birth:
-        return Birth(
-            id=uuid7(self._clock),
-            device=self._box.device,
-            online=online,
-            session=self._session_number,
-            at=self._stamp(),
-            name=self._box.name,
-            place=self._box.place,
-            roles=self._box.roles,
-            services=self._box.services,
-            version=__version__,
-        )
-
-    def _stamp(self) -> Stamp:
-        self._sequence += 1
-        return Stamp.of(self._clock.read(), self._sequence)
+        return Will(topic, dump(self._reporter.birth(online=False)))
 
     # -- inbound -----------------------------------------------------------------------------------
 
-    def _on_message(self, topic: str, payload: bytes) -> None:
-        channel = topic.rsplit("/", 1)[-1][:40]
-        try:
-            where = topics.parse(topic)
-            channel = where.channel
-            if where.party == "desk":
-                self._on_desk(inbound.parse(DeskBirth, payload), where.name)
-                return
-            if where.name != self._box.device or channel not in TO_BOX:
-                raise Refused("topic is not one of this box's")
-            handlers: dict[str, Callable[[Any], None]] = {
-                "receipt": self._on_receipt,
-                "ack": self._on_ack,
-                "cmd": self._on_command,
-            }
-            handlers[channel](inbound.parse(TO_BOX[channel], payload))
-        except Refused as refused:
-            self._refuse(channel, payload, str(refused))
-
-    def _refuse(self, channel: str, payload: bytes, reason: str) -> None:
-        """Every refusal is in the log; so many go back to the centre as it can stand."""
-        of = inbound.message_id(payload)
-        log.warning("refused channel=%s of=%s reason=%r", channel, of, reason)
-        if not self._refusals_allowed.allow(self._clock.mono_ns()):
-            return
-        try:
-            result = Result(
-                id=uuid7(self._clock),
-                device=self._box.device,
-                of=of,
-                channel=channel,
-                status="refused",
-                reason=reason[:200],
-                at=self._stamp(),
-            )
-        except ValueError:
-            result = Result(
-                id=uuid7(self._clock),
-                device=self._box.device,
-                of=None,
-                channel="unknown",
-                status="refused",
-                reason="unreadable",
-                at=self._stamp(),
-            )
-        self._publish("result", result, expiry_s=RESULT_TTL_S)
-
-    def _on_desk(self, birth: DeskBirth, name: str) -> None:
-        if birth.desk != name:
-            raise Refused("desk is not the topic's")
-        self._desks[name] = (self._clock.mono_ns(), birth.staffed)
+    def _on_desk(self, birth: DeskBirth) -> None:
+        self._desks[birth.desk] = (self._clock.mono_ns(), birth.staffed)
         while len(self._desks) > 16:
             del self._desks[min(self._desks, key=lambda d: self._desks[d][0])]
 
@@ -379,77 +319,15 @@ class Uplink:
             )
         self._tell_delivery()
 
-    # -- commands ----------------------------------------------------------------------------------
+    def _on_refused(self, channel: str, of: str | None, reason: str) -> None:
+        """Every refusal is in the log; so many go back to the centre as it can stand."""
+        if self._refusals_allowed.allow(self._clock.mono_ns()):
+            result = self._reporter.result(of, channel, "refused", reason)
+            self._publish("result", result, expiry_s=RESULT_TTL_S)
 
-    def _on_command(self, command: Command) -> None:
-        received_ns = self._clock.mono_ns()
-        if reason := commands.fault(command, PROCESSES):
-            self._answer(Verdict(command, "refused", reason), keep=False)
-            return
-        if not self._commands.has_room():
-            self._answer(Verdict(command, "refused", "too many commands wait"), keep=False)
-            return
-
-        def begun(found: tuple[bool, bytes | None] | None, error: StoreError | None) -> None:
-            if error is not None or found is None:
-                self._answer(Verdict(command, "failed", "cannot be recorded, so not executed"), keep=False)
-            elif found[0]:
-                self._execute(command, received_ns)
-            elif found[1] is not None:
-                self._publish_raw("result", command.id, found[1], expiry_s=RESULT_TTL_S)
-            elif not self._commands.has(command.id):
-                self._answer(Verdict(command, "failed", "was interrupted; not executed again"))
-
-        self._writer.submit(lambda box: box.begin_command(command.id), begun)
-
-    def _execute(self, command: Command, received_ns: int) -> None:
-        log.info("command id=%s name=%s by=%s", command.id, command.name, json.dumps(command.by))
-        if self._clock.mono_ns() - received_ns > command.ttl_s * 10**9:
-            self._answer(Verdict(command, "expired", "its time was over before it could begin"))
-        elif commands.target(command) != "uplink":
-            self._commands.add(command, received_ns)
-            self._tick_commands()
-        elif command.name == "rebirth":
-            self._publish("birth", self._birth(online=True), retain=True)
-            self._send_health()
-            self._answer(Verdict(command, "done"))
-        elif command.name == "ping":
-            self._answer(Verdict(command, "done"))
-        else:
-            done = supervision.common_order(command.id, command.name, command.args, self._stop)
-            self._answer(Verdict(command, "done" if done.ok else "failed", done.reason))
-
-    def _on_done(self, _sender: str, done: Done) -> None:
-        verdict = self._commands.answered(done.id, done.ok, done.reason)
-        if verdict is not None:
-            self._answer(verdict)
-
-    def _answer(self, verdict: Verdict, *, keep: bool = True) -> None:
-        """The result goes into the outbox, and is kept for a command that is heard again."""
-        command = verdict.command
-        log.info("command id=%s status=%s reason=%r", command.id, verdict.status, verdict.reason)
-        result = Result(
-            id=uuid7(self._clock),
-            device=self._box.device,
-            of=command.id,
-            channel="cmd",
-            status=verdict.status,
-            reason=verdict.reason[:200],
-            at=self._stamp(),
-        )
-        if keep:
-            body = dump(result)
-            self._writer.submit(
-                lambda box: box.finish_command(command.id, body), _logged("result", command.id)
-            )
-        self._keep(result.id, "result", outbox.RESULT, result, RESULT_TTL_S)
-
-    def _tick_commands(self) -> None:
-        orders, verdicts = self._commands.tick(self._clock.mono_ns())
-        for order in orders:
-            self._bus.publish(order)
-        for verdict in verdicts:
-            self._answer(verdict)
+    def _rebirth(self) -> None:
+        self._publish("birth", self._reporter.birth(online=True), retain=True)
+        self._send_health()
 
     # -- events and rows ---------------------------------------------------------------------------
 
@@ -465,7 +343,7 @@ class Uplink:
                 place=self._box.place,
                 kind=fact.kind,
                 severity=fact.severity,
-                at=self._stamp(),
+                at=self._reporter.stamp(),
                 text=fact.text,
                 data=fact.data,
             )
@@ -503,7 +381,7 @@ class Uplink:
                 return
             rows, received, number = found
             self._book.load_received(received)
-            self._session_number = max(self._session_number, number)
+            self._reporter.session = max(self._reporter.session, number)
             for row in rows:
                 self._load_row(row)
             self._loaded.set()
@@ -546,7 +424,7 @@ class Uplink:
             self._send_due()
             if self._book.dead(now_ns):
                 self._session.drop("an alert got no PUBACK")
-            self._tick_commands()
+            self._executor.tick()
             self._events(self._watch.tick(now_ns, self._clock.utc_ns()))
             if now_ns - self._retry_ns >= RETRY_COMMIT_NS:
                 self._retry_ns = now_ns
@@ -581,37 +459,22 @@ class Uplink:
 
     def _send_health(self) -> None:
         """At QoS 0 and with an expiry: a heartbeat that is late is worth nothing."""
-        self._publish("health", self._health(), qos=0, expiry_s=2 * self._config.uplink.health_s)
-
-    def _health(self) -> Health:
         now_ns = self._clock.mono_ns()
-        inputs = self._watch.last_inputs()
         link: dict[str, str | float | int | bool | None] = {"connects": self._session.connects}
         if self._desks:
             heard_ns, staffed = max(self._desks.values())
-            link["desk"] = now_ns - heard_ns < DESK_AWAY_NS
-            link["staffed"] = staffed
-        facts = machine.read(self._config.paths.data)
-        facts.update({f"fault_{name}": text[:60] for name, text in list(inputs.faults.items())[:3]})
-        if self._fault:
-            facts["fault_outbox"] = self._fault[:60]
-        facts["sound"] = self._sound.ready
-        return Health(
-            id=uuid7(self._clock),
-            device=self._box.device,
-            session=self._session_number,
-            at=self._stamp(),
-            uptime_s=machine.uptime_s(),
-            processes=self._watch.processes("uplink"),
-            incidents=self._book.open_incidents(),
-            buttons=inputs.buttons,
-            tamper=inputs.tamper,
-            waiting=self._book.waits() + len(self._queue),
+            link.update(desk=now_ns - heard_ns < DESK_AWAY_NS, staffed=staffed)
+        health = self._reporter.health(
+            self._watch,
             link=link,
-            machine=facts,
-            self_test=self._proof,
-            shed=tuple(sorted(self._shed)),
+            incidents=self._book.open_incidents(),
+            waiting=self._book.waits() + len(self._queue),
+            outbox_fault=self._fault,
+            sound=self._sound,
+            proof=self._proof,
+            shed=self._shed,
         )
+        self._publish("health", health, qos=0, expiry_s=2 * self._config.uplink.health_s)
 
 
 def _logged(what: str, of: str) -> Callable[[Any, StoreError | None], None]:
