@@ -198,9 +198,12 @@ class Book:
             incident_id=incident.incident_id,
             device=alert.device,
             by=press.test_by or "",
-            text=f"button={press.button} service={press.service} test={'yes' if press.test else 'no'}"
-            f" silent={'yes' if press.silent else 'no'} durable={'yes' if alert.durable else 'no'}",
             box_stamp=press.at.model_dump_json(exclude_none=True),
+            button=press.button,
+            service=press.service,
+            test=press.test,
+            silent=press.silent,
+            durable=alert.durable,
         )
         outcome = Outcome([row, incident.row(), told], [receipt], [incident.incident_id])
         if found is not None:
@@ -286,7 +289,7 @@ class Book:
         if incident.question == "asked":
             incident.question = "confirmed" if disposition == "test" else "denied"
         incident.state, incident.disposition = "closed", disposition
-        outcome = self._changed(incident, "closed", by, now, f"disposition={disposition}")
+        outcome = self._changed(incident, "closed", by, now, disposition=disposition)
         self._archive()
         return outcome
 
@@ -309,10 +312,10 @@ class Book:
         incident.test = is_test
         return self._changed(incident, f"test_{answer}", by, now)
 
-    def _changed(self, incident: Incident, kind: str, by: str, now: Reading, text: str = "") -> Outcome:
+    def _changed(self, incident: Incident, kind: str, by: str, now: Reading, **data: str) -> Outcome:
         incident.version += 1
         incident.changed_utc = iso_utc(now.utc_ns)
-        told = timeline(now, kind, incident_id=incident.incident_id, device=incident.device, by=by, text=text)
+        told = timeline(now, kind, incident_id=incident.incident_id, device=incident.device, by=by, **data)
         return Outcome([incident.row(), told], [incident.ack()], [incident.incident_id])
 
     # -- keeping -------------------------------------------------------------------------------

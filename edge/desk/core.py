@@ -180,8 +180,10 @@ class Core:
             "event",
             incident_id=incident_id,
             device=event.device,
-            text=f"kind={event.kind} severity={event.severity} test={'yes' if event.test else 'no'}"
-            f" text={event.text}",
+            event=event.kind,
+            severity=event.severity,
+            test=event.test,
+            text=event.text,
             box_stamp=event.at.model_dump_json(exclude_none=True),
         )
         outcome.rows += [EventRow(event.id, event.device, incident_id, told.utc, body), told]

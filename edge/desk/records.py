@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -70,7 +71,8 @@ class TimelineRow:
     incident_id: str | None
     device: str | None
     by: str
-    text: str
+    data: str
+    """What more there is to say, JSON object."""
     utc: str
     """Of the desk."""
     mono_ns: int
@@ -90,20 +92,13 @@ def timeline(
     incident_id: str | None = None,
     device: str | None = None,
     by: str = "",
-    text: str = "",
     box_stamp: str | None = None,
+    **data: str | bool | int,
 ) -> TimelineRow:
+    told = json.dumps(data, ensure_ascii=False)
+    utc = iso_utc(now.utc_ns)
     return TimelineRow(
-        kind,
-        incident_id,
-        device,
-        by,
-        text,
-        iso_utc(now.utc_ns),
-        now.mono_ns,
-        now.boot_id,
-        now.trust,
-        box_stamp,
+        kind, incident_id, device, by, told, utc, now.mono_ns, now.boot_id, now.trust, box_stamp
     )
 
 

@@ -5,7 +5,7 @@ Silence is judged by the desk's own monotonic clock; what a box says of its cloc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pydantic import BaseModel, Field, PrivateAttr, computed_field
@@ -22,7 +22,10 @@ KEEP_COMMANDS = 20
 GRACE_S = 10.0
 """A command's answer may take this much longer than its time-to-live before it counts as unanswered."""
 HOT_C = 80.0
-FULL_PERCENT = 90.0
+FREE_PERCENT = 10.0
+WORN_PERCENT = 80.0
+
+Fact = str | float | int | bool | None
 
 
 class Alarm(BaseModel):
@@ -106,16 +109,32 @@ def _alarms(box: Box) -> Iterable[Alarm]:
             yield Alarm(kind="stuck", severity="alarm", detail=name)
     if box.health.tamper == "open":
         yield Alarm(kind="tamper", severity="alarm")
-    heat = _number(box.health, "temp_c")
+    yield from _machine(box.health.machine)
+
+
+def _machine(facts: Mapping[str, Fact]) -> Iterable[Alarm]:
+    """What the heartbeat's machine facts mean; their names are `edge.uplink.machine`'s."""
+    for name, told in facts.items():
+        if name.startswith("fault_"):
+            yield Alarm(kind="fault", severity="alarm", detail=f"{name.removeprefix('fault_')}: {told}")
+    if facts.get("sound") is False:
+        yield Alarm(kind="sound", severity="warning")
+    if facts.get("disk_read_only"):
+        yield Alarm(kind="disk", severity="alarm", detail="read-only")
+    if throttled := str(facts.get("throttled") or ""):
+        yield Alarm(kind="power", severity="warning", detail=throttled)
+    heat, worn = _number(facts, "temp_c"), _number(facts, "wear_pct")
     if heat is not None and heat >= HOT_C:
         yield Alarm(kind="heat", severity="warning", detail=f"{heat:.0f} °C")
-    used = _number(box.health, "disk_used_percent")
-    if used is not None and used >= FULL_PERCENT:
-        yield Alarm(kind="disk", severity="warning", detail=f"{used:.0f} %")
+    if worn is not None and worn >= WORN_PERCENT:
+        yield Alarm(kind="wear", severity="warning", detail=f"{worn:.0f} %")
+    free, whole = _number(facts, "disk_free_mb"), _number(facts, "disk_mb")
+    if free is not None and whole and 100 * free / whole < FREE_PERCENT:
+        yield Alarm(kind="disk", severity="warning", detail=f"{free:.0f} MB")
 
 
-def _number(health: Health, key: str) -> float | None:
-    value = health.machine.get(key)
+def _number(facts: Mapping[str, Fact], key: str) -> float | None:
+    value = facts.get(key)
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
@@ -174,9 +193,7 @@ class Roster:
         box.roles, box.services, box.version = birth.roles, dict(birth.services), birth.version
         outcome = self.heard(birth.device, now, "birth")
         if not was:
-            outcome.rows.append(
-                timeline(now, "link_up", device=birth.device, text=f"session={birth.session}")
-            )
+            outcome.rows.append(timeline(now, "link_up", device=birth.device, session=birth.session))
         return outcome
 
     def health(self, health: Health, unknown: tuple[str, ...], now: Reading) -> Outcome:
@@ -212,7 +229,9 @@ class Roster:
                     now,
                     "command_answered",
                     device=result.device,
-                    text=f"command={command.name} status={result.status} reason={result.reason}",
+                    command=command.name,
+                    status=result.status,
+                    reason=result.reason,
                     box_stamp=result.at.model_dump_json(exclude_none=True),
                 )
             )
@@ -226,9 +245,7 @@ class Roster:
         box.refused_count += 1
         outcome = Outcome(boxes=[device])
         if first:
-            outcome.rows.append(
-                timeline(now, "refused", device=device, text=f"channel={channel} reason={reason}")
-            )
+            outcome.rows.append(timeline(now, "refused", device=device, channel=channel, reason=reason))
         return outcome
 
     # -- what the desk does --------------------------------------------------------------------
@@ -243,7 +260,7 @@ class Roster:
         )
         ordered._due_ns = now.mono_ns + round((command.ttl_s + GRACE_S) * 1e9)
         box.commands = [ordered, *box.commands][:KEEP_COMMANDS]
-        told = timeline(now, "command", device=device, by=command.by, text=f"command={command.name}")
+        told = timeline(now, "command", device=device, by=command.by, command=command.name)
         return Outcome([told], [SendCommand(device, command)], boxes=[device])
 
     def tick(self, now: Reading) -> Outcome:

@@ -46,7 +46,7 @@ CREATE INDEX events_by_incident ON events (incident_id) WHERE incident_id IS NOT
 CREATE TABLE boxes (device TEXT PRIMARY KEY, known TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE timeline (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, incident_id TEXT, device TEXT,
-    by TEXT NOT NULL, text TEXT NOT NULL, utc TEXT NOT NULL, mono_ns INTEGER NOT NULL,
+    by TEXT NOT NULL, data TEXT NOT NULL, utc TEXT NOT NULL, mono_ns INTEGER NOT NULL,
     boot_id TEXT NOT NULL, trust TEXT NOT NULL, box_stamp TEXT
 );
 CREATE INDEX timeline_by_incident ON timeline (incident_id) WHERE incident_id IS NOT NULL;
@@ -72,7 +72,7 @@ _SQL: dict[type[Row], str] = {
     " WHERE excluded.version >= incidents.version",
     EventRow: "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?)",
     BoxRow: "INSERT INTO boxes VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET known = excluded.known",
-    TimelineRow: "INSERT INTO timeline (kind, incident_id, device, by, text, utc, mono_ns, boot_id, trust,"
+    TimelineRow: "INSERT INTO timeline (kind, incident_id, device, by, data, utc, mono_ns, boot_id, trust,"
     " box_stamp) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 }
 
@@ -163,13 +163,14 @@ class Store:
 
     def timeline(self, incident_id: str, limit: int = 2000) -> list[dict[str, Any]]:
         """Everything that happened to an incident, oldest first."""
-        names = "seq, kind, by, text, utc, mono_ns, boot_id, trust, box_stamp"
+        names = "seq, kind, by, data, utc, mono_ns, boot_id, trust, box_stamp"
         rows = self._all(
             f"SELECT {names} FROM timeline WHERE incident_id = ? ORDER BY seq LIMIT ?",  # noqa: S608
             (incident_id, limit),
         )
         entries = [dict(zip(names.split(", "), row, strict=True)) for row in rows]
         for entry in entries:
+            entry["data"] = json.loads(entry["data"])
             entry["box_stamp"] = json.loads(entry["box_stamp"]) if entry["box_stamp"] else None
         return entries
 

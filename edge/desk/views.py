@@ -107,7 +107,8 @@ class TimelineEntry(BaseModel):
     seq: int
     kind: str
     by: str
-    text: str
+    data: dict[str, str | bool | int]
+    """What more there is to say about this kind of thing."""
     utc: str
     """Of the desk."""
     mono_ns: int
