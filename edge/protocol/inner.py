@@ -48,7 +48,7 @@ class Custody(Model):
 class Incident(Model):
     """The box's incident as callbox knows it; on change, and each second while it is open."""
 
-    incident_id: Id | None
+    incident_id: Id | None = None
     """None: no incident."""
     test: bool = False
     dark: bool = False

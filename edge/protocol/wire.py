@@ -131,7 +131,7 @@ class Result(Model):
     schema_: Literal["edge/result/1"] = Field("edge/result/1", alias="schema")
     id: Id
     device: Name
-    of: Id | None
+    of: Id | None = None
     """The id of the message answered; None when it could not be read."""
     channel: Name
     status: Literal["done", "failed", "expired", "refused"]
