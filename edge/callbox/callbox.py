@@ -130,6 +130,8 @@ class Callbox:
         if not late:
             self._arm(counted)
         log.info("journal read records=%d unsettled=%d late=%s", len(records), len(self._unsettled), late)
+        self._show()
+        self._tell_incident()
         self._tell_unsettled()
 
     def _replay(self, record: Record, counted: dict[str, bool], now_ns: int, *, late: bool) -> None:

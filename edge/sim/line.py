@@ -1,0 +1,68 @@
+"""The line between the box and the broker: a TCP relay on loopback that can be cut or go deaf."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+
+class Line:
+    """Relays `port` to the broker. `cut` resets and refuses; `deafen` passes nothing on."""
+
+    def __init__(self, port: int, broker_port: int) -> None:
+        self.port = port
+        self._broker_port = broker_port
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._open = asyncio.Event()
+        self._open.set()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
+
+    async def cut(self) -> None:
+        """Nothing listens any more and what was connected is reset."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self._drop()
+
+    def deafen(self) -> None:
+        self._open.clear()
+
+    async def restore(self) -> None:
+        """Works again. What went deaf is reset, as by a router that has forgotten it."""
+        if not self._open.is_set():
+            self._drop()
+            self._open.set()
+        if self._server is None:
+            await self.start()
+
+    def _drop(self) -> None:
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        far: asyncio.StreamWriter | None = None
+        try:
+            far_reader, far = await asyncio.open_connection("127.0.0.1", self._broker_port)
+            self._writers.add(far)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pump(reader, far))
+                group.create_task(self._pump(far_reader, writer))
+        except (OSError, ExceptionGroup):
+            pass
+        finally:
+            for end in (writer, far):
+                if end is not None:
+                    self._writers.discard(end)
+                    end.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                await self._open.wait()
+                writer.write(data)
+                await writer.drain()
+        raise ConnectionResetError("one end is gone")
