@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
+import math
 import os
 import signal
 import socket
@@ -35,7 +37,11 @@ def notify(state: str) -> bool:
         from systemd import daemon
     except ImportError:
         return _notify_plain(address, state)
-    return bool(daemon.notify(state))
+    try:
+        return bool(daemon.notify(state))
+    except OSError:
+        # Whoever listened is gone. That is its trouble: a press must not end with it.
+        return False
 
 
 def _notify_plain(address: str, state: str) -> bool:
@@ -51,23 +57,21 @@ def _notify_plain(address: str, state: str) -> bool:
 
 def watchdog_s() -> float | None:
     """Half the watchdog period systemd asks for, in seconds; None without a watchdog."""
-    usec, pid = os.environ.get("WATCHDOG_USEC"), os.environ.get("WATCHDOG_PID")
-    if not usec or not usec.isdigit() or (pid and pid != str(os.getpid())):
+    usec, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID")
+    if not usec.isdecimal() or int(usec) == 0 or (pid and pid != str(os.getpid())):
         return None
     return int(usec) / 2e6
 
 
 async def heartbeat(bus: Bus, process: str, detail: Callable[[], str] = lambda: "") -> None:
     """Says `Alive` on the bus and feeds the watchdog, both from the loop: a hung loop does neither."""
-    loop = asyncio.get_running_loop()
-    period = min(ALIVE_S, watchdog_s() or ALIVE_S)
-    due = loop.time()
-    while True:
-        if loop.time() >= due:
-            bus.publish(Alive(process=process, pid=os.getpid(), detail=detail()))
-            due += ALIVE_S
+    # So many beats to one `Alive` that the watchdog is fed at least as often as it asks for.
+    beats = math.ceil(ALIVE_S / (watchdog_s() or ALIVE_S))
+    for beat in itertools.count():
+        if beat % beats == 0:
+            bus.publish(Alive(process=process, pid=os.getpid(), detail=detail()[:200]))
         notify("WATCHDOG=1")
-        await asyncio.sleep(period)
+        await asyncio.sleep(ALIVE_S / beats)
 
 
 def common_order(order_id: str, name: str, args: dict[str, str], stop: asyncio.Event) -> Done:
@@ -88,7 +92,8 @@ def common_order(order_id: str, name: str, args: dict[str, str], stop: asyncio.E
 def serve(process: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     """Runs a process's `main` until SIGTERM or SIGINT; `main` gets the event that is set then.
 
-    Returns the exit status: 0 after a clean end, 1 after an `EdgeError`, whose text is logged.
+    Returns the exit status: 0 after a clean end, 1 after an `EdgeError`, whose text is logged, or after any
+    other error, which is logged with its trace.
     """
     edge_log.set_up(process)
 
@@ -104,6 +109,9 @@ def serve(process: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> int
         asyncio.run(run())
     except EdgeError as error:
         log.error("%s cannot run: %s", process, error)
+        return 1
+    except Exception:
+        log.exception("%s ended by an error nobody expected", process)
         return 1
     with contextlib.suppress(OSError):
         logging.shutdown()
