@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -27,6 +28,7 @@ from edge.protocol.inner import BUS
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024
+PROCESS = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 Handler = Callable[[str, Any], None]
 """Called with the sender's process name and the message."""
 _KINDS = {model: kind for kind, model in BUS.items()}
@@ -56,28 +58,32 @@ class Bus:
             BusError: the socket directory cannot be made or used.
         """
         try:
-            self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-            own = self._folder / f"{self._process}.sock"
-            if own.exists() and stat.S_ISSOCK(own.stat().st_mode):
-                own.unlink()
-            # A plain (not asyncio) publisher: its send never blocks, so a press does not wait for the loop.
-            self._out = zmq.Context.shadow(self._context).socket(zmq.PUB)
-            self._out.setsockopt(zmq.LINGER, 200)
-            self._out.setsockopt(zmq.SNDHWM, 1000)
-            self._out.bind(f"ipc://{own}")
-            own.chmod(0o660)
-            self._in = self._context.socket(zmq.SUB)
-            self._in.setsockopt(zmq.RECONNECT_IVL, 20)
-            self._in.setsockopt(zmq.RECONNECT_IVL_MAX, 250)
-            self._in.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
-            self._in.setsockopt(zmq.RCVHWM, 1000)
-            for kind in self._handlers:
-                self._in.subscribe(f"{kind}\n".encode())
-            for peer in self._peers:
-                self._in.connect(f"ipc://{self._folder / peer}.sock")
+            self._connect()
         except (OSError, zmq.ZMQError) as error:
+            self._close_sockets()
             raise BusError(f"bus in {self._folder} cannot be used: {error}") from error
         self._reader = asyncio.get_running_loop().create_task(self._read(), name="bus")
+
+    def _connect(self) -> None:
+        self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        own = self._folder / f"{self._process}.sock"
+        if own.exists() and stat.S_ISSOCK(own.stat().st_mode):
+            own.unlink()
+        # A plain (not asyncio) publisher: its send never blocks, so a press does not wait for the loop.
+        self._out = zmq.Context.shadow(self._context).socket(zmq.PUB)
+        self._out.setsockopt(zmq.LINGER, 200)
+        self._out.setsockopt(zmq.SNDHWM, 1000)
+        self._out.bind(f"ipc://{own}")
+        own.chmod(0o660)
+        self._in = self._context.socket(zmq.SUB)
+        self._in.setsockopt(zmq.RECONNECT_IVL, 20)
+        self._in.setsockopt(zmq.RECONNECT_IVL_MAX, 250)
+        self._in.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
+        self._in.setsockopt(zmq.RCVHWM, 1000)
+        for kind in self._handlers:
+            self._in.subscribe(f"{kind}\n".encode())
+        for peer in self._peers:
+            self._in.connect(f"ipc://{self._folder / peer}.sock")
 
     def publish(self, message: Model) -> None:
         """Sends to whoever listens; never blocks, and drops for a peer whose queue is full."""
@@ -94,23 +100,47 @@ class Bus:
             frame = await self._in.recv()
             assert isinstance(frame, bytes)
             try:
-                kind, sender, body = frame.split(b"\n", 2)
-                message = parse(BUS[kind.decode()], body, MAX_BYTES)
-            except (ValueError, KeyError, Refused) as error:
+                kind, sender, body = _split(frame)
+                message = parse(BUS[kind], body, MAX_BYTES)
+            except Refused as error:
                 log.warning("bus message refused reason=%s", json.dumps(str(error)[:200]))
-                continue
-            for handler in self._handlers.get(kind.decode(), ()):
-                try:
-                    handler(sender.decode("ascii", "replace"), message)
-                except Exception:
-                    log.exception("bus handler failed kind=%s", kind.decode())
+            else:
+                self._hand_on(kind, sender, message)
+            # recv() does not give way while messages wait: without this a flood from one process would keep
+            # this one from everything else it has to do, a press first of all (I5).
+            await asyncio.sleep(0)
+
+    def _hand_on(self, kind: str, sender: str, message: Model) -> None:
+        for handler in self._handlers.get(kind, ()):
+            try:
+                handler(sender, message)
+            except Exception:
+                log.exception("bus handler failed kind=%s", kind)
 
     async def close(self) -> None:
         if self._reader:
             self._reader.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reader
+        self._close_sockets()
+        self._context.term()
+
+    def _close_sockets(self) -> None:
         for socket in (self._out, self._in):
             if socket is not None:
                 socket.close()
-        self._context.term()
+        self._out = self._in = None
+
+
+def _split(frame: bytes) -> tuple[str, str, bytes]:
+    """Kind, sender and body of a frame; raises `Refused`."""
+    try:
+        kind, sender, body = frame.split(b"\n", 2)
+        names = kind.decode("ascii"), sender.decode("ascii")
+    except ValueError:
+        raise Refused("frame has not the form KIND, SENDER, BODY") from None
+    if names[0] not in BUS:
+        raise Refused("frame is of no kind of this version")
+    if not PROCESS.fullmatch(names[1]):
+        raise Refused("frame names no process as its sender")
+    return *names, body
