@@ -14,10 +14,17 @@ Id = Annotated[
 """A UUID in lower case."""
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 """A device, desk, city, button, process or service: also a topic segment, hence no '/', '+' or '#'."""
-Text = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-"""One line for people: no control characters."""
+Text = Annotated[
+    str,
+    StringConstraints(
+        max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
+    ),
+]
+"""One line for people: no control characters, no line breaks, nothing that turns the writing direction."""
 Nanoseconds = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
+Value = Text | float | Annotated[int, Field(ge=-(2**53), le=2**53)] | bool | None
+"""A fact by name: what JSON can say in one word, and every JSON reader understands alike."""
 Language = Literal["hi", "en"]
 
 Disposition = Literal["real", "test", "prank", "false"]
@@ -36,10 +43,17 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="ignore", defer_build=True)
 
 
+# [0-9], for \d is any script's digit. 31 February passes: who reads dates must be ready to refuse one.
+_RFC3339 = (
+    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z$"
+)
+
+
 class Stamp(Model):
     """The clock record every message carries (I9)."""
 
-    utc: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
+    utc: Annotated[str, StringConstraints(pattern=_RFC3339)]
     """RFC 3339, milliseconds, as the sender believed it."""
     mono_ns: Nanoseconds
     """CLOCK_MONOTONIC of the sender; orders what carries the same `boot_id`."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TypeVar
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from edge.errors import Refused
 from edge.protocol.common import Model
@@ -13,6 +16,7 @@ from edge.protocol.common import Model
 MAX_BYTES = 8192
 """No message of this protocol comes near it."""
 MAX_DEPTH = 8
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 M = TypeVar("M", bound=Model)
 
@@ -31,7 +35,7 @@ def parse(model: type[M], payload: bytes, limit: int = MAX_BYTES) -> M:
     try:
         return model.model_validate_json(payload)
     except ValidationError as error:
-        raise Refused(explain(error)) from None
+        raise Refused(_explain(error, _names(model))) from None
 
 
 def message_id(payload: bytes) -> str | None:
@@ -43,19 +47,43 @@ def message_id(payload: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     value = found.get("id") if isinstance(found, dict) else None
-    plausible = isinstance(value, str) and len(value) == 36 and set(value) <= set("0123456789abcdef-")
-    return value if plausible else None
+    return value if isinstance(value, str) and _ID.fullmatch(value) else None
 
 
-def explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, known: frozenset[str]) -> str:
     """The first faults of a validation, as ``key: rule``, without the value."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
-    told = "; ".join(f"{_key(f['loc'])}: {f['msg']}" for f in faults[:3])
-    return "".join(c if c.isprintable() else "?" for c in told)[:200]
+    told: dict[str, None] = {}
+    for fault in faults[:20]:
+        # Of a union every member gives its own reason; the place is told once for each.
+        told[f"{_key(fault['loc'], known)}: {fault['msg']}"] = None
+    text = "; ".join(list(told)[:3])
+    return "".join(c if c.isprintable() else "?" for c in text)[:200]
 
 
-def _key(loc: tuple[int | str, ...]) -> str:
-    return ".".join(str(part)[:40] for part in loc) or "message"
+def _key(loc: tuple[int | str, ...], known: frozenset[str]) -> str:
+    """The place of a fault in our words: a key that the sender chose is told as ``*``."""
+    parts = [str(part) if isinstance(part, int) or part in known else "*" for part in loc if part != "[key]"]
+    return ".".join(parts) or "message"
+
+
+@cache
+def _names(model: type[BaseModel]) -> frozenset[str]:
+    """The names of all fields of a message and of the messages in it, as they are on the wire."""
+    return frozenset(_field_names(model))
+
+
+def _field_names(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield field.alias or name
+        yield from (name for inner in _models(field.annotation) for name in _field_names(inner))
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
 
 
 def _depth(payload: bytes) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from edge.protocol.common import CitizenState, Count, Id, Model, Name, Nanoseconds, Stamp, Text
-from edge.protocol.wire import CommandName, Press
+from edge.protocol.wire import Argument, CommandName, Press
 
 State = Literal["released", "held", "stuck", "unknown"]
 
@@ -90,7 +90,7 @@ class Order(Model):
     process: Name
     name: CommandName
     by: Text
-    args: dict[Name, Annotated[str, Field(max_length=60)]] = Field(default_factory=dict, max_length=8)
+    args: dict[Name, Argument] = Field(default_factory=dict, max_length=8)
 
 
 class Done(Model):

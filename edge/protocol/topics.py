@@ -11,7 +11,7 @@ from typing import NamedTuple
 from edge.errors import Refused
 from edge.protocol.wire import DESK, FROM_BOX, TO_BOX
 
-_SEGMENT = re.compile(r"^[a-z0-9][a-z0-9_-]{0,39}$")
+_SEGMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 
 class Topic(NamedTuple):
@@ -39,13 +39,15 @@ def parse(topic: str) -> Topic:
     """Takes a topic apart.
 
     Raises:
-        Refused: not one of this protocol's topics.
+        Refused: not one of this protocol's topics; the text does not quote it.
     """
     parts = topic.split("/")
     if len(parts) != 5 or parts[1] != "v1":
-        raise Refused(f"topic has not the form CITY/v1/PARTY/NAME/CHANNEL: {topic[:80]!r}")
+        raise Refused("topic: has not the form CITY/v1/PARTY/NAME/CHANNEL")
     city, _, party, name, channel = parts
     known = {"box": {**FROM_BOX, **TO_BOX}, "desk": DESK}.get(party, {})
-    if channel not in known or not _SEGMENT.match(city) or not _SEGMENT.match(name):
-        raise Refused(f"unknown topic {topic[:80]!r}")
+    if channel not in known:
+        raise Refused("topic: names no party or channel of this protocol")
+    if not _SEGMENT.fullmatch(city) or not _SEGMENT.fullmatch(name):
+        raise Refused("topic: city and name are 1 to 40 of a-z, 0-9, _ and -")
     return Topic(city, party, name, channel)

@@ -15,8 +15,10 @@ from edge.protocol.common import (
     Place,
     Stamp,
     Text,
+    Value,
 )
 
+Argument = Annotated[Text, StringConstraints(max_length=60)]
 Routing = Annotated[str, StringConstraints(pattern=r"^[0-9+*#]{2,16}$")]
 """The number a service is reached by: 112 police, 181 or 1091 women's helpline, 108 medical."""
 
@@ -71,7 +73,7 @@ class Event(Model):
     at: Stamp
     incident_id: Id | None = None
     text: Text = ""
-    data: dict[Name, str | float | int | bool | None] = Field(default_factory=dict, max_length=16)
+    data: dict[Name, Value] = Field(default_factory=dict, max_length=16)
 
 
 class Birth(Model):
@@ -119,9 +121,9 @@ class Health(Model):
     tamper: Literal["closed", "open", "unknown"] = "unknown"
     waiting: Count
     """Alerts and events in the outbox without a receipt."""
-    link: dict[Name, str | float | int | bool | None] = Field(default_factory=dict, max_length=12)
-    machine: dict[Name, str | float | int | bool | None] = Field(default_factory=dict, max_length=24)
-    self_test: dict[Name, str | float | int | bool | None] = Field(default_factory=dict, max_length=8)
+    link: dict[Name, Value] = Field(default_factory=dict, max_length=12)
+    machine: dict[Name, Value] = Field(default_factory=dict, max_length=24)
+    self_test: dict[Name, Value] = Field(default_factory=dict, max_length=8)
     shed: tuple[Name, ...] = Field((), max_length=8)
 
 
@@ -137,7 +139,7 @@ class Result(Model):
     status: Literal["done", "failed", "expired", "refused"]
     reason: Text = ""
     at: Stamp
-    data: dict[Name, str | float | int | bool | None] = Field(default_factory=dict, max_length=16)
+    data: dict[Name, Value] = Field(default_factory=dict, max_length=16)
 
 
 class Receipt(Model):
@@ -178,9 +180,7 @@ class Command(Model):
     ttl_s: Annotated[int, Field(ge=1, le=3600)] = 30
     by: Annotated[Text, StringConstraints(min_length=1)]
     """The person who gave it."""
-    args: dict[Name, Annotated[str, StringConstraints(max_length=60)]] = Field(
-        default_factory=dict, max_length=8
-    )
+    args: dict[Name, Argument] = Field(default_factory=dict, max_length=8)
 
 
 class DeskBirth(Model):
