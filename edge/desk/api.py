@@ -20,7 +20,7 @@ from edge import __version__
 from edge.clock import Clock
 from edge.desk import views
 from edge.desk.book import Incident
-from edge.desk.core import Actor, Order
+from edge.desk.core import Actor, Order, Shift
 from edge.desk.guard import LOOPBACK, Guard
 from edge.desk.roster import Box
 from edge.desk.service import DeskHealth, Service
@@ -135,12 +135,10 @@ def _door(service: Service, sessions: Sessions) -> APIRouter:
     async def log_in(body: views.Login, response: Response) -> views.Me:
         """Begins a session with the access token; the answer sets its cookie."""
         try:
-            session = sessions.begin(body.token, body.name)
+            session, key = sessions.begin(body.token, body.name)
         except Unauthorised as error:
             raise NotLoggedIn(str(error)) from None
-        response.set_cookie(
-            COOKIE, session.key, max_age=SESSION_S, httponly=True, samesite="strict", path="/"
-        )
+        response.set_cookie(COOKIE, key, max_age=SESSION_S, httponly=True, samesite="strict", path="/")
         return _me(Visitor(session.actor, session))
 
     return door
@@ -169,7 +167,9 @@ def _rooms(service: Service, sessions: Sessions, clock: Clock, app: FastAPI) -> 
         """Begins or ends your shift: boxes are told how many operators watch."""
         if who.session is None:
             raise Conflict("a shift belongs to a person's session, not to the access token")
-        await service.shift(who.session, body.on)
+        if who.on_shift != body.on:
+            sessions.shift(who.session, body.on)
+            await service.act(who.actor, Shift(body.on))
         return _me(who)
 
     @rooms.get("/health", responses=_answers(), tags=["desk"])
@@ -246,11 +246,8 @@ def _rooms(service: Service, sessions: Sessions, clock: Clock, app: FastAPI) -> 
             picture = lambda: service.picture(who.actor, who.on_shift)  # noqa: E731
             async for text in service.hub.follow(who.session, picture):
                 yield text
-                if who.session is not None:
-                    try:
-                        sessions.find(who.session.key)
-                    except Unauthorised:
-                        return
+                if who.session is not None and not sessions.is_open(who.session):
+                    return
 
         return StreamingResponse(frames(), media_type="text/event-stream")
 

@@ -84,6 +84,8 @@ class Incident(BaseModel):
     ordinal: int
     """Order of ringing at this desk; smaller rings first. Counts, so no clock can disorder it."""
     opened_utc: str
+    rang_utc: str
+    """When it began to ring, or began again; people wait since then."""
     changed_utc: str
     presses: list[TakenPress] = Field(default_factory=list)
 
@@ -99,6 +101,7 @@ class Incident(BaseModel):
             self.disposition,
             self.ordinal,
             self.opened_utc,
+            self.rang_utc,
             self.changed_utc,
         )
 
@@ -180,7 +183,7 @@ class Book:
         if found is not None and len(found.presses) >= MAX_PRESSES:
             raise Refused(f"more than {MAX_PRESSES} presses in one incident")
         utc = iso_utc(now.utc_ns)
-        incident, kind = (self._open(alert, utc), "press") if found is None else self._join(found, alert)
+        incident, kind = (self._open(alert, utc), "press") if found is None else self._join(found, alert, utc)
         incident.presses.append(TakenPress.of(alert, utc))
         self._press_in[press.press_id] = incident.incident_id
         incident.changed_utc = utc
@@ -225,25 +228,26 @@ class Book:
             test_by=press.test_by if press.test else None,
             ordinal=self._next(),
             opened_utc=utc,
+            rang_utc=utc,
             changed_utc=utc,
         )
         self._keep(incident)
         return incident
 
-    def _join(self, incident: Incident, alert: Alert) -> tuple[Incident, str]:
+    def _join(self, incident: Incident, alert: Alert, utc: str) -> tuple[Incident, str]:
         press = alert.press
         incident.version += 1
         incident.silent = incident.silent or press.silent
         kind = "joined"
         if incident.state == "closed":
             kind = "reopened_by_press"
-            self._ring(incident)
+            self._ring(incident, utc)
             # What was closed as a test stays one only if this is a test too.
             incident.test = incident.test and press.test
             incident.question = "asked" if incident.test and press.test_by else "none"
         elif incident.test and not press.test:
             kind = "test_became_real"
-            self._ring(incident)
+            self._ring(incident, utc)
             incident.test, incident.question = False, "none"
         if not press.test:
             # Police, then women's helpline: the latest real press says whom the caller wants.
@@ -252,7 +256,8 @@ class Book:
             incident.test_by = press.test_by
         return incident, kind
 
-    def _ring(self, incident: Incident) -> None:
+    def _ring(self, incident: Incident, utc: str) -> None:
+        incident.rang_utc = utc
         incident.state, incident.by, incident.disposition = "open", "", None
         incident.ordinal = self._next()
 
@@ -297,7 +302,7 @@ class Book:
         incident = self.get(incident_id)
         if incident.state != "closed":
             raise Conflict("the incident is not closed")
-        self._ring(incident)
+        self._ring(incident, iso_utc(now.utc_ns))
         return self._changed(incident, "reopened", by, now)
 
     def answer_test(self, incident_id: str, is_test: bool, by: str, now: Reading) -> Outcome:

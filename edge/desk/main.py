@@ -20,6 +20,7 @@ from edge.desk.api import make_app
 from edge.desk.broker import Broker
 from edge.desk.core import Core
 from edge.desk.keeper import Keeper
+from edge.desk.records import Outcome
 from edge.desk.service import Link, Service, box_row
 from edge.desk.sessions import Sessions, read_or_make_token
 from edge.desk.store import Store
@@ -52,7 +53,7 @@ async def run(desk: config.Desk, stop: asyncio.Event) -> None:
     """
     clock = SystemClock()
     listener = listen(desk.http_host, desk.http_port)
-    sessions = Sessions(read_or_make_token(desk.token_file), clock)
+    token = read_or_make_token(desk.token_file)
     store = Store(desk.data / DATABASE)
     core = Core(desk.silent_after_s)
     store.load_into(core, clock.read())
@@ -68,6 +69,7 @@ async def run(desk: config.Desk, stop: asyncio.Event) -> None:
     reader = Store(store.path, read_only=True)
     service = Service(core, clock, hub, keeper, reader, Link())
     broker.attach(service)
+    sessions = Sessions(token, clock, lambda row: keeper.submit(Outcome([row])), store.sessions())
     app = make_app(service, sessions, clock, (*desk.http_names, desk.http_host))
     http = Http(
         uvicorn.Config(

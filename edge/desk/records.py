@@ -41,6 +41,7 @@ class IncidentRow:
     disposition: Disposition | None
     ordinal: int
     opened_utc: str
+    rang_utc: str
     changed_utc: str
 
 
@@ -82,7 +83,19 @@ class TimelineRow:
     """The box's own clock record, JSON."""
 
 
-Row = PressRow | IncidentRow | EventRow | BoxRow | TimelineRow
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A person's session, so that a restart of the desk does not send everybody to the login."""
+
+    digest: str
+    """SHA-256 of the cookie's key; the key itself is not stored."""
+    name: str
+    role: str
+    on_shift: bool
+    over: bool = False
+
+
+Row = PressRow | IncidentRow | EventRow | BoxRow | TimelineRow | SessionRow
 
 
 def timeline(

@@ -15,7 +15,6 @@ from edge.desk.book import Incident
 from edge.desk.core import Action, Actor, Core, Inbound, Order, Shift
 from edge.desk.keeper import LATE_S, Keeper
 from edge.desk.records import BoxRow, Outcome
-from edge.desk.sessions import Session
 from edge.desk.store import Store
 from edge.desk.stream import Hub
 from edge.errors import Conflict, DeskBusy, NotFound, Refused, StoreError
@@ -122,14 +121,6 @@ class Service:
             except StoreError as error:
                 raise DeskBusy(str(error)) from None
         self._apply(self.core.act(actor, action, self._clock.read()))
-        await self._stored()
-
-    async def shift(self, session: Session, on: bool) -> None:
-        """Begins or ends the shift of the person of this session."""
-        outcome = self.core.act(session.actor, Shift(on), self._clock.read())
-        if session.on_shift != on:
-            session.on_shift = on
-            self._apply(outcome)
         await self._stored()
 
     async def _stored(self) -> None:

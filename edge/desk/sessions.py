@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.clock import Clock
 from edge.desk.core import Actor
+from edge.desk.records import SessionRow
 from edge.errors import ConfigError, Unauthorised
 
 SESSION_S = 12 * 3600
@@ -48,32 +51,53 @@ def read_or_make_token(path: Path) -> str:
 class Session:
     """A person who has come in with the token."""
 
-    key: str
+    digest: str
     actor: Actor
     ends_ns: int
     on_shift: bool = False
 
+    def row(self, *, over: bool = False) -> SessionRow:
+        return SessionRow(self.digest, self.actor.name, self.actor.role, self.on_shift, over)
+
 
 class Sessions:
-    """All sessions of this process; a restart of the desk ends them."""
+    """All sessions. `keep` stores a row; with `rows` of an earlier run, people stay signed in over a restart.
 
-    def __init__(self, token: str, clock: Clock) -> None:
+    Monotonic time does not survive a restart, so a session that does gets its full time again.
+    """
+
+    def __init__(
+        self,
+        token: str,
+        clock: Clock,
+        keep: Callable[[SessionRow], None] = lambda row: None,
+        rows: Iterable[SessionRow] = (),
+    ) -> None:
         self._token = token.encode()
         self._clock = clock
+        self._keep = keep
         self._open: dict[str, Session] = {}
+        for row in rows:
+            actor = Actor(row.name, "operator" if row.role == "operator" else "observer")
+            self._open[row.digest] = Session(row.digest, actor, self._end_ns(), bool(row.on_shift))
 
-    def begin(self, token: str, name: str) -> Session:
-        """Raises Unauthorised for any other token."""
+    def begin(self, token: str, name: str) -> tuple[Session, str]:
+        """A new session and the key that opens it.
+
+        Raises:
+            Unauthorised: any other token, or too many sessions.
+        """
         self.check(token)
-        self._sweep()
+        for over in [s for s in self._open.values() if s.ends_ns <= self._clock.mono_ns()]:
+            self.end(over)
         if len(self._open) >= MAX_SESSIONS:
             raise Unauthorised("too many sessions are open; end one first")
         # A new key each time: nothing that a browser held before the login becomes valid by it.
-        session = Session(
-            secrets.token_urlsafe(32), Actor(name), self._clock.mono_ns() + SESSION_S * 1_000_000_000
-        )
-        self._open[session.key] = session
-        return session
+        key = secrets.token_urlsafe(32)
+        session = Session(_digest(key), Actor(name), self._end_ns())
+        self._open[session.digest] = session
+        self._keep(session.row())
+        return session, key
 
     def check(self, token: str) -> None:
         if not hmac.compare_digest(token.encode("utf-8", "replace"), self._token):
@@ -81,17 +105,29 @@ class Sessions:
 
     def find(self, key: str) -> Session:
         """Raises Unauthorised when the session is unknown or over."""
-        session = self._open.get(key)
-        if session is None or session.ends_ns <= self._clock.mono_ns():
-            self._open.pop(key, None)
+        session = self._open.get(_digest(key))
+        if session is None or not self.is_open(session):
             raise Unauthorised("log in first")
         return session
 
+    def is_open(self, session: Session) -> bool:
+        """Also ends a session whose time has come."""
+        if session.ends_ns <= self._clock.mono_ns():
+            self.end(session)
+        return session.digest in self._open
+
+    def shift(self, session: Session, on: bool) -> None:
+        session.on_shift = on
+        self._keep(session.row())
+
     def end(self, session: Session) -> None:
         session.on_shift = False
-        self._open.pop(session.key, None)
+        if self._open.pop(session.digest, None) is not None:
+            self._keep(session.row(over=True))
 
-    def _sweep(self) -> None:
-        now = self._clock.mono_ns()
-        for key in [k for k, s in self._open.items() if s.ends_ns <= now]:
-            self.end(self._open[key])
+    def _end_ns(self) -> int:
+        return self._clock.mono_ns() + SESSION_S * 1_000_000_000
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()

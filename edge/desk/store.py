@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from edge.clock import Reading
 from edge.desk.book import KEEP_CLOSED, Incident, TakenPress
 from edge.desk.core import SEEN_EVENTS, Core
-from edge.desk.records import BoxRow, EventRow, IncidentRow, PressRow, Row, TimelineRow
+from edge.desk.records import BoxRow, EventRow, IncidentRow, PressRow, Row, SessionRow, TimelineRow
 from edge.desk.roster import Box
 from edge.errors import StoreError
 from edge.protocol.wire import Alert
@@ -29,7 +29,8 @@ _FIRST = """
 CREATE TABLE incidents (
     incident_id TEXT PRIMARY KEY, device TEXT NOT NULL, state TEXT NOT NULL, version INTEGER NOT NULL,
     test INTEGER NOT NULL, question TEXT NOT NULL, by TEXT NOT NULL, disposition TEXT,
-    ordinal INTEGER NOT NULL, opened_utc TEXT NOT NULL, changed_utc TEXT NOT NULL
+    ordinal INTEGER NOT NULL, opened_utc TEXT NOT NULL, rang_utc TEXT NOT NULL,
+    changed_utc TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX incidents_by_ordinal ON incidents (ordinal);
 CREATE INDEX incidents_by_box ON incidents (device, ordinal);
@@ -51,6 +52,10 @@ CREATE TABLE timeline (
 );
 CREATE INDEX timeline_by_incident ON timeline (incident_id) WHERE incident_id IS NOT NULL;
 CREATE INDEX timeline_by_box ON timeline (device) WHERE device IS NOT NULL;
+CREATE TABLE sessions (
+    digest TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, on_shift INTEGER NOT NULL,
+    over INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE pulse (one INTEGER PRIMARY KEY CHECK (one = 1), utc TEXT NOT NULL);
 CREATE TRIGGER timeline_kept BEFORE UPDATE ON timeline BEGIN SELECT RAISE(ABORT, 'append only'); END;
 CREATE TRIGGER timeline_stays BEFORE DELETE ON timeline BEGIN SELECT RAISE(ABORT, 'append only'); END;
@@ -65,13 +70,15 @@ _SQL: dict[type[Row], str] = {
     # The key makes a press count once even if everything above failed to see that it came before (I2).
     PressRow: "INSERT OR IGNORE INTO presses (press_id, incident_id, device, test, received_utc, alert)"
     " VALUES (?, ?, ?, ?, ?, ?)",
-    IncidentRow: "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    IncidentRow: "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (incident_id) DO UPDATE SET state = excluded.state, version = excluded.version,"
     " test = excluded.test, question = excluded.question, by = excluded.by,"
-    " disposition = excluded.disposition, ordinal = excluded.ordinal, changed_utc = excluded.changed_utc"
+    " disposition = excluded.disposition, ordinal = excluded.ordinal, rang_utc = excluded.rang_utc,"
+    " changed_utc = excluded.changed_utc"
     " WHERE excluded.version >= incidents.version",
     EventRow: "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?)",
     BoxRow: "INSERT INTO boxes VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET known = excluded.known",
+    SessionRow: "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?)",
     TimelineRow: "INSERT INTO timeline (kind, incident_id, device, by, data, utc, mono_ns, boot_id, trust,"
     " box_stamp) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 }
@@ -156,6 +163,10 @@ class Store:
         events = self._all("SELECT event_id FROM events ORDER BY rowid DESC LIMIT ?", (SEEN_EVENTS,))
         core.load_events(str(r[0]) for r in reversed(events))
 
+    def sessions(self) -> list[SessionRow]:
+        """Those that are not over."""
+        return [SessionRow(*row) for row in self._all("SELECT * FROM sessions WHERE NOT over", ())]
+
     def incident(self, incident_id: str) -> Incident | None:
         """One incident, however old."""
         found = self._incidents("incident_id = ?", (incident_id,))
@@ -177,7 +188,7 @@ class Store:
     def _incidents(self, where: str, values: tuple[Any, ...]) -> list[Incident]:
         rows = self._all(  # `where` is one of this module's own texts
             "SELECT incident_id, device, state, version, test, question, by, disposition, ordinal,"  # noqa: S608
-            f" opened_utc, changed_utc FROM incidents WHERE {where}",
+            f" opened_utc, rang_utc, changed_utc FROM incidents WHERE {where}",
             values,
         )
         return [self._incident(IncidentRow(*row)) for row in rows]
@@ -213,6 +224,7 @@ class Store:
             disposition=row.disposition,
             ordinal=row.ordinal,
             opened_utc=row.opened_utc,
+            rang_utc=row.rang_utc,
             changed_utc=row.changed_utc,
             presses=[TakenPress.of(alert, utc) for alert, utc in taken],
         )

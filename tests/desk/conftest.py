@@ -15,7 +15,7 @@ from edge.clock import SystemClock
 from edge.desk.api import make_app
 from edge.desk.core import Core
 from edge.desk.keeper import Keeper
-from edge.desk.records import Send
+from edge.desk.records import Outcome, Send
 from edge.desk.service import Link, Service, box_row
 from edge.desk.sessions import Sessions
 from edge.desk.store import Store
@@ -68,7 +68,7 @@ def build(path: Path, presence_s: float = 10) -> Desk:
     )
     service = Service(core, clock, hub, keeper, Store(store.path, read_only=True), Link())
     service.link_changed(True)
-    sessions = Sessions(TOKEN, clock)
+    sessions = Sessions(TOKEN, clock, lambda row: keeper.submit(Outcome([row])), store.sessions())
     app = make_app(service, sessions, clock)
     return Desk(store, core, keeper, service, sessions, hub, app, sent, presences)
 

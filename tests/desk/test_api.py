@@ -59,7 +59,7 @@ async def test_a_session_is_a_cookie_that_scripts_and_other_sites_cannot_use(des
 def test_a_session_ends_by_itself() -> None:
     clock = ManualClock()
     sessions = Sessions(TOKEN, clock)
-    key = sessions.begin(TOKEN, "Asha").key
+    _, key = sessions.begin(TOKEN, "Asha")
     clock.advance(SESSION_S - 1)
     assert sessions.find(key).actor.name == "Asha"
     clock.advance(1)
@@ -218,13 +218,13 @@ async def test_a_command_needs_the_broker_and_shows_on_the_box(desk: Desk) -> No
 
 async def test_a_stream_begins_with_the_whole_picture_and_counts_up(desk: Desk) -> None:
     desk.service.take(alert(1), "alert")
-    session = desk.sessions.begin(TOKEN, "Asha")
+    session, _ = desk.sessions.begin(TOKEN, "Asha")
     stream = desk.hub.follow(session, lambda: desk.service.picture(session.actor, session.on_shift))
     kind, _, picture = _frame(await anext(stream))
     assert kind == "snapshot"
     assert [i["incident_id"] for i in picture["incidents"]] == [uid(1)]
     assert desk.hub.staffed == 0
-    await desk.service.shift(session, True)
+    desk.sessions.shift(session, True)
     assert desk.hub.staffed == 1
     desk.service.take(alert(2, 1), "alert")
     desk.service.tick()
