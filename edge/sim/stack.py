@@ -91,8 +91,8 @@ class Stack:
         """
         try:
             self.write_configs()
-            await self.broker.start()
             await self.stage.start()
+            await self.broker.start()
             await self.launcher.start()
             await self.launcher.ready(timeout_s=timeout_s)
         except BaseException:
