@@ -68,10 +68,21 @@ class Contact:
             return "released"
         return "stuck" if What.STUCK in self._told else "held"
 
+    @property
+    def unseen(self) -> bool:
+        """Nothing was seen of this line yet."""
+        return self._level is None
+
+    def count_as_known(self) -> None:
+        """The journal, read late, shows that a contact still closed since start was already counted."""
+        if self._level is None:
+            self._closed = self._known_closed = True
+
     def edge(self, level: bool, at_ns: int) -> list[ContactEvent]:
         """The line changed to `level` (True: closed) at `at_ns`."""
         if self._level is None:
-            return self._first(level, at_ns)
+            # The first thing seen of this line is a change: it was not held at start.
+            return self._first(level, at_ns, at_start=False)
         events: list[ContactEvent] = []
         if level == self._level:
             # An edge to where we already are: the one between was lost, and with it an opposite level.
@@ -86,7 +97,7 @@ class Contact:
     def sample(self, level: bool, at_ns: int) -> list[ContactEvent]:
         """The line was read. A disagreement that stands at two looks is a lost edge."""
         if self._level is None:
-            return self._first(level, at_ns)
+            return self._first(level, at_ns, at_start=level)
         if level == self._level:
             self._seen_open_ns = None
             return self.tick(at_ns, level)
@@ -125,9 +136,9 @@ class Contact:
             return self._closed_ns + self._stuck_ns
         return None
 
-    def _first(self, level: bool, at_ns: int) -> list[ContactEvent]:
+    def _first(self, level: bool, at_ns: int, *, at_start: bool) -> list[ContactEvent]:
         self._level, self._since_ns, self._first_edge_ns = level, at_ns, at_ns
-        self._at_start = level
+        self._at_start = at_start
         self._known = level == self._closed
         if level and self._known_closed:
             self._closed_ns = at_ns

@@ -40,7 +40,9 @@ IDLE_EVERY = 5
 """`Incident` and `Inputs` go out at each fifth repeat when nothing happens."""
 UNSETTLED_CHUNK = 16
 RESTORE_WAIT_S = 0.3
-"""A contact held at start waits this long for the journal to say whether it was counted already."""
+"""Edges wait so long at start for the journal, which knows the open incident."""
+HELD_WAIT_S = 5.0
+"""A contact held at start waits so long for the journal to say whether it was counted already."""
 
 
 class Callbox:
@@ -73,7 +75,8 @@ class Callbox:
         self._told: dict[str, PressTold] = {}
         """Presses of the open incident, which stay told until a person has acknowledged."""
         self._faults: dict[str, str] = {}
-        self._restored = False
+        self._armed = False
+        self._journal_known = False
         self._done: OrderedDict[str, Done] = OrderedDict()
         self._signals = Signaller(pins, clock, on_fault=self._fault)
         self._inputs: Inputs | None = None
@@ -121,20 +124,24 @@ class Callbox:
         """The journal's records, in order: the open incident, and which contact was already counted."""
         now_ns = self._clock.mono_ns()
         counted: dict[str, bool] = {}
-        late = self._restored
+        # Where a press did not wait for a journal that came late, the incident it began stands.
+        keep_incident = self._book.open is None
         for record in records:
             try:
-                self._replay(record, counted, now_ns, late=late)
+                self._replay(record, counted, now_ns, keep_incident=keep_incident)
             except ValueError as error:
                 log.error("journal record not understood seq=%d reason=%r", record.seq, str(error))
-        if not late:
-            self._arm(counted)
-        log.info("journal read records=%d unsettled=%d late=%s", len(records), len(self._unsettled), late)
+        log.info("journal read records=%d unsettled=%d", len(records), len(self._unsettled))
+        self._arm()
+        for name, closed in counted.items():
+            if closed and name in self._contacts:
+                self._contacts[name].count_as_known()
+        self._look_at_held()
         self._show()
         self._tell_incident()
         self._tell_unsettled()
 
-    def _replay(self, record: Record, counted: dict[str, bool], now_ns: int, *, late: bool) -> None:
+    def _replay(self, record: Record, counted: dict[str, bool], now_ns: int, *, keep_incident: bool) -> None:
         if record.kind is Kind.PRESS:
             told = PressTold.model_validate_json(record.payload)
             press = told.press
@@ -142,8 +149,7 @@ class Callbox:
                 return
             counted[press.button] = True
             self._unsettled[press.press_id] = told
-            if not late:
-                # After a late journal a new press may already have begun an incident: that one stands.
+            if keep_incident:
                 self._book.restore(
                     press.press_id,
                     press.incident_id,
@@ -157,27 +163,25 @@ class Callbox:
         body = json.loads(record.payload)
         if record.kind is Kind.RELEASE:
             counted[body["button"]] = False
-        elif self._book.open is not None and self._book.open.incident_id == body["incident_id"] and not late:
+        elif self._book.open is not None and self._book.open.incident_id == body["incident_id"]:
             if record.kind is Kind.CLOSE:
                 self._book.open = None
                 self._told.clear()
             else:
                 self._book.darken()
 
-    def _arm(self, counted: dict[str, bool] | None = None) -> None:
-        """From here on contacts count; edges that came before are taken in their order."""
-        if self._restored:
+    def _arm(self) -> None:
+        """From here on edges count; those that came before are taken in their order."""
+        if self._armed:
             return
-        self._restored = True
+        self._armed = True
         button = self._config.button
-        counted = counted or {}
         for name in button.contacts:
             self._contacts[name] = Contact(
                 name,
                 stable_ns=round(button.stable_ms * 1e6),
                 hold_ns=round(button.mute_hold_s * 1e9),
                 stuck_ns=round(button.stuck_s * 1e9),
-                known_closed=counted.get(name, False),
             )
         if button.tamper_pin is not None:
             far = 2**62
@@ -185,12 +189,17 @@ class Callbox:
         waiting, self._waiting_edges = self._waiting_edges, []
         for line, level, at_ns in waiting:
             self._on_edge(line, level, at_ns)
+        self._loop.call_later(HELD_WAIT_S, self._look_at_held)
+
+    def _look_at_held(self) -> None:
+        """The journal has spoken, or had its time: a contact that is closed by now counts."""
+        self._journal_known = True
         self._sample()
 
     def _on_edge(self, line: str, level: bool, at_ns: int) -> None:
         contact = self._contacts.get(line)
         if contact is None:
-            if not self._restored:
+            if not self._armed:
                 self._waiting_edges.append((line, level, at_ns))
                 del self._waiting_edges[:-1000]
             return
@@ -203,7 +212,7 @@ class Callbox:
         now_ns = self._clock.mono_ns()
         for name, contact in self._contacts.items():
             level = self._pins.read(name)
-            if level is not None:
+            if level is not None and (self._journal_known or not contact.unseen):
                 self._happened(contact.sample(level, now_ns))
         self._tell_inputs()
         self._plan()

@@ -314,7 +314,7 @@ def plan(runs: int, rng: random.Random, *, faketime: bool) -> list[tuple[str, Sc
 
 async def run_one(rig: Rig, name: str, scenario: Scenario, rng: random.Random, tally: Tally) -> None:
     """One scenario, the count, and everything back to rest."""
-    before = len(rig.stored()) - rig.contacts
+    before = rig.excess
     contacts = rig.contacts
     try:
         await scenario(rig, rng)
@@ -326,7 +326,7 @@ async def run_one(rig: Rig, name: str, scenario: Scenario, rng: random.Random, t
     except Broken as error:
         tally.failed.append(f"{name}: {error}")
         log.error("run failed name=%s reason=%s", name, error)
-    after = len(rig.stored()) - rig.contacts
+    after = rig.excess = len(rig.stored()) - rig.contacts
     tally.runs += 1
     tally.presses += rig.contacts - contacts
     if after < before:

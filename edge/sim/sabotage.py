@@ -11,6 +11,7 @@ import argparse
 import errno
 import mmap
 import os
+import select
 import signal
 import sqlite3
 import struct
@@ -23,7 +24,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from edge.clock import pause
 from edge.errors import StoreError
 from edge.store.files import RealFiles
 from edge.store.lossy import LossyFiles
@@ -110,6 +110,11 @@ class Control:
         return write, sync, stall_ms, outbox
 
 
+def _nap(seconds: float) -> None:
+    """time.sleep() fails with EINVAL in a process whose clock libfaketime moves."""
+    select.select((), (), (), seconds)
+
+
 class ControlledFiles(LossyFiles):
     """The lossy disk, its faults read from the control at each use."""
 
@@ -121,7 +126,7 @@ class ControlledFiles(LossyFiles):
         self.fail_write = self._control.read_faults()[0] or None
         super().check_write()
 
-    def before_sync(self, wait: Callable[[float], None] = pause) -> None:
+    def before_sync(self, wait: Callable[[float], None] = _nap) -> None:
         _, sync, stall_ms, _ = self._control.read_faults()
         self.fail_sync, self.stall_s = sync or None, stall_ms / 1000
         while self.stall_s > 0:
