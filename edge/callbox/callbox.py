@@ -10,7 +10,7 @@ from collections import OrderedDict
 from edge import supervision
 from edge.bus import Bus
 from edge.callbox.button import Contact, ContactEvent, What
-from edge.callbox.incident import PRESSED_SHOWN_NS, IncidentBook
+from edge.callbox.incident import PRESSED_SHOWN_NS, Filing, IncidentBook
 from edge.callbox.pins import TAMPER, Pins
 from edge.callbox.signaller import Signaller
 from edge.clock import Clock
@@ -103,6 +103,7 @@ class Callbox:
             # A box without its buttons is broken, but it must be able to say so.
             self._fault("button", str(error))
         self._loop.call_later(RESTORE_WAIT_S, self._arm)
+        self._loop.call_soon(self._warm)
         self._tasks = [
             self._loop.create_task(self._reread(), name="reread"),
             self._loop.create_task(self._repeat(), name="repeat"),
@@ -273,27 +274,7 @@ class Callbox:
             ordered_test_by=ordered_by,
         )
         seq = self._writer.next_seq()
-        reading = self._clock.read()
-        at_edge = Stamp.of(reading, seq).model_copy(update={"mono_ns": event.edge_ns})
-        press = Press.model_construct(
-            press_id=press_id,
-            incident_id=filing.incident_id,
-            button=event.contact,
-            service=contact.service,
-            routing=self._box.services[contact.service],
-            at=at_edge,
-            silent=contact.silent,
-            test=filing.test,
-            test_by=filing.test_by,
-            held_at_start=event.held_at_start,
-        )
-        told = PressTold(
-            press=press,
-            durable=True,
-            edge_ns=event.edge_ns,
-            confirmed_ns=confirmed_ns,
-            stored_ns=confirmed_ns,
-        )
+        told = self._describe(event, press_id, filing, seq, confirmed_ns)
         self._writer.submit(
             Kind.PRESS,
             seq,
@@ -310,6 +291,38 @@ class Callbox:
             event.contact,
             filing.test,
         )
+
+    def _describe(
+        self, event: ContactEvent, press_id: str, filing: Filing, seq: int, confirmed_ns: int
+    ) -> PressTold:
+        contact = self._config.button.contacts[event.contact]
+        press = Press(
+            press_id=press_id,
+            incident_id=filing.incident_id,
+            button=event.contact,
+            service=contact.service,
+            routing=self._box.services[contact.service],
+            at=Stamp.of(self._clock.read(), seq).model_copy(update={"mono_ns": event.edge_ns}),
+            silent=contact.silent,
+            test=filing.test,
+            test_by=filing.test_by,
+            held_at_start=event.held_at_start,
+        )
+        return PressTold(
+            press=press,
+            durable=True,
+            edge_ns=event.edge_ns,
+            confirmed_ns=confirmed_ns,
+            stored_ns=confirmed_ns,
+        )
+
+    def _warm(self) -> None:
+        """Describes a press that nobody made: the first real one does not pay for building the models."""
+        for name in list(self._config.button.contacts)[:1]:
+            press_id, now_ns = uuid7(self._clock), self._clock.mono_ns()
+            filing = Filing(press_id, test=True, test_by=None)
+            told = self._describe(ContactEvent(What.PRESSED, name, now_ns), press_id, filing, 0, now_ns)
+            told.model_dump_json(by_alias=True, exclude_none=True)
 
     def _stored(self, told: PressTold, durable: bool, stored_ns: int) -> None:
         """The journal or the fallback has the press: only now the network may be tried (I1)."""

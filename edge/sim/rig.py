@@ -87,6 +87,7 @@ class Rig:
         """Presses at the desk beyond the contacts, from runs that failed; 0 when all is well."""
         self.incident: Incident | None = None
         self._incident_life, self._incident_ns = 0, 0
+        self.link = False
         self.progress: dict[str, str] = {}
         self.told: list[PressTold] = []
         self.held: set[str] = set()
@@ -127,6 +128,7 @@ class Rig:
         self._http = httpx.AsyncClient(
             base_url=self.stack.desk_url, headers={"Authorization": f"Bearer {self.stack.token}"}, timeout=5
         )
+        await self.until(lambda: self.link, 20, "the box has its link to the broker")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -238,6 +240,7 @@ class Rig:
         self._incident_ns = self.clock.mono_ns()
 
     def _on_delivery(self, _sender: str, delivery: Delivery) -> None:
+        self.link = delivery.link
         for word in delivery.incidents:
             before = self.progress.get(word.incident_id)
             self.progress[word.incident_id] = word.progress

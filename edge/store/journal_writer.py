@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edge.clock import Clock
 from edge.errors import StoreError
@@ -30,9 +30,10 @@ Stored = Callable[[bool, int], None]
 class _Job:
     record: Record
     stored: Stored
-    told: bool = field(default=False)
+    told: bool = False
     """Whether `stored` was called at least once."""
-    durable: bool = field(default=False)
+    stored_ns: int | None = None
+    """Set by the thread when the journal has it; the loop may hear of it later."""
 
 
 class JournalWriter:
@@ -96,7 +97,8 @@ class JournalWriter:
     # -- on the loop -----------------------------------------------------------------------------
 
     def _stalled(self, job: _Job) -> None:
-        if not job.told:
+        # A loop that was late itself is no reason to call the disk late.
+        if not job.told and job.stored_ns is None:
             self._fall_back(job, f"no answer within {self._stall_s * 1000:.0f} ms")
 
     def _fall_back(self, job: _Job, reason: str) -> None:
@@ -109,9 +111,10 @@ class JournalWriter:
         log.error("journal record not durable seq=%d reason=%r", job.record.seq, reason)
         job.stored(False, self._clock.mono_ns())
 
-    def _done(self, job: _Job, stored_ns: int) -> None:
-        job.told = job.durable = True
-        job.stored(True, stored_ns)
+    def _done(self, job: _Job) -> None:
+        assert job.stored_ns is not None
+        job.told = True
+        job.stored(True, job.stored_ns)
 
     def _failed(self, job: _Job, reason: str) -> None:
         if not job.told:
@@ -175,8 +178,8 @@ class JournalWriter:
                 for left in jobs[index:]:
                     self._post(self._failed, left, str(error))
                 return jobs[index:]
-            stored_ns = self._clock.mono_ns()
-            self._post(self._done, job, stored_ns)
+            job.stored_ns = self._clock.mono_ns()
+            self._post(self._done, job)
         if jobs:
             self._tell_fault("")
         return []
