@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +33,13 @@ log = logging.getLogger(__name__)
 
 # MQTT 5 section 3.2.2.2: who we are was not accepted, so trying again soon is of no use.
 _REFUSED = {133, 134, 135, 138, 140}
+_TAKEN_OVER = 142
+# With TLS 1.3 a broker refuses our certificate after our end of the handshake is done.
+_TLS_REFUSED = re.compile(r"ALERT_\w*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
 _MISC_S = 1.0
+_IN_FLIGHT = 20
+STEADY_S = 10.0
+"""A session that ended sooner counts as a failure: a broker that drops what it accepted is spared too."""
 
 
 class NotConnected(EdgeError, ConnectionError):
@@ -53,6 +61,8 @@ class Options:
     connect_timeout_s: float = 8
     session_expiry_s: int = 86400
     receive_maximum: int = 20
+    maximum_packet: int = 16384
+    """Bytes of the longest packet the broker may send; no message of the protocol comes near it."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +75,14 @@ class Will:
 
 
 class MqttSession:
-    """Keeps one session up; `run` it as a task. All callbacks come on the loop.
+    """Keeps one session up; `run` it as a task. All callbacks come on the loop, and may publish and drop.
+
+    A callback that raises is logged, and what it was told is passed over: told again it would raise again.
 
     on_up()                       subscribed, publishing is possible
     on_down(reason)               not possible any longer
     on_message(topic, payload)
-    on_puback(mid, refusal)       the broker has it; `refusal` is its reason when it did not take it, else ""
+    on_puback(mid, refusal)       of QoS 1: the broker has it; `refusal` is why it did not take it, else ""
     """
 
     def __init__(
@@ -97,8 +109,16 @@ class MqttSession:
         self._ended = asyncio.Event()
         self._reason = ""
         self._refused = False
+        self._complaint = ""
+        """paho's last word about the socket."""
         self._hurry = asyncio.Event()
-        self._reading = False
+        self._inside = False
+        """In a call into paho, and so perhaps in one of its callbacks."""
+        self._in_flight = _IN_FLIGHT
+        """Messages at QoS 1 that may be with the broker unacknowledged."""
+        self._unacknowledged: set[int] = set()
+        self._steady: asyncio.TimerHandle | None = None
+        self._was_steady = False
         self.connects = 0
         """Sessions that came up since start."""
 
@@ -119,9 +139,11 @@ class MqttSession:
         expiry = {} if expiry_s is None else {"MessageExpiryInterval": max(1, round(expiry_s))}
         properties = _properties(PacketTypes.PUBLISH, **expiry)
         info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
-        self._flush()
         if info.rc != paho.MQTT_ERR_SUCCESS:
             raise NotConnected(paho.error_string(info.rc))
+        if qos:
+            self._unacknowledged.add(info.mid)
+        self._flush()
         return info.mid
 
     def hurry(self) -> None:
@@ -141,8 +163,8 @@ class MqttSession:
                 pause = self._backoff.pause_s(alert=self._alert_waits())
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._hurry.wait(), pause)
-                was_up = await self._one_connection()
-                if not was_up:
+                steady = await self._one_connection()
+                if not steady:
                     self._backoff.failed(refused=self._refused)
         finally:
             self._end("closed")
@@ -156,26 +178,23 @@ class MqttSession:
     # -- one connection ------------------------------------------------------------------------
 
     async def _one_connection(self) -> bool:
-        """From connect to the end of it; True if the session came up."""
+        """From connect to the end of it; True if the session was a steady one."""
         loop = asyncio.get_running_loop()
         self._ended.clear()
-        self._reason, self._refused = "", False
-        before = self.connects
+        self._reason, self._refused, self._complaint = "", False, ""
+        self._unacknowledged.clear()
+        self._was_steady = False
         try:
             will = self._will() if self._will is not None else None
-            client = await loop.run_in_executor(None, self._connect, will)
+            client = await self._connecting(will)
         except (OSError, ValueError) as error:
             # ssl.SSLError is an OSError; bad certificates are as hopeless as a refused name.
             self._refused = isinstance(error, (ssl.SSLError, FileNotFoundError, PermissionError))
-            log.warning(
-                "connect failed host=%s port=%d reason=%r", self._options.host, self._options.port, str(error)
-            )
+            o = self._options
+            log.warning("connect failed host=%s port=%d reason=%r", o.host, o.port, str(error))
             return False
         self._client = client
         self._socket = client.socket()
-        if self._socket is None:
-            self._client = None
-            return False
         loop.add_reader(self._socket, self._readable)
         self._flush()
         misc = loop.create_task(self._misc(client), name="mqtt-misc")
@@ -185,7 +204,32 @@ class MqttSession:
             misc.cancel()
             self._end("closed")
         log.warning("session ended reason=%r", self._reason)
-        return self.connects > before
+        return self._was_steady
+
+    async def _connecting(self, will: Will | None) -> paho.Client:
+        """`_connect` in a thread that nobody waits for: the process may end while no broker answers."""
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[paho.Client] = loop.create_future()
+
+        def settle(client: paho.Client | Exception) -> None:
+            if outcome.cancelled():
+                if isinstance(client, paho.Client) and (sock := client.socket()) is not None:
+                    sock.close()
+            elif isinstance(client, Exception):
+                outcome.set_exception(client)
+            else:
+                outcome.set_result(client)
+
+        def work() -> None:
+            try:
+                found: paho.Client | Exception = self._connect(will)
+            except Exception as error:
+                found = error
+            with contextlib.suppress(RuntimeError):  # the loop may be gone already
+                loop.call_soon_threadsafe(settle, found)
+
+        threading.Thread(target=work, name="connect", daemon=True).start()
+        return await outcome
 
     def _connect(self, will: Will | None) -> paho.Client:
         """In a thread: name look-up, TCP and TLS handshake block."""
@@ -196,30 +240,46 @@ class MqttSession:
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=o.client_id, protocol=paho.MQTTv5)
         client.tls_set_context(context)
         client.connect_timeout = o.connect_timeout_s
-        client.max_inflight_messages_set(100)
+        client.max_inflight_messages_set(self._in_flight)
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed
-        client.on_message = lambda _c, _u, m: self._on_message(m.topic, bytes(m.payload))
+        client.on_message = lambda _c, _u, m: self._tell(self._message, m)
         client.on_publish = self._published
-        client.on_disconnect = lambda _c, _u, _f, code, _p: self._end(str(code))
+        client.on_disconnect = self._disconnected
+        client.on_log = self._complained
         client.on_socket_close = lambda _c, _u, sock: self._forget(sock)
+        # With this paho only queues what it is given, and writes when `_flush` lets it.
+        client.on_socket_register_write = lambda _c, _u, _sock: None
         if will is not None:
             delay = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=will.delay_s)
             client.will_set(will.topic, will.payload, qos=1, retain=True, properties=delay)
         properties = _properties(
-            PacketTypes.CONNECT, SessionExpiryInterval=o.session_expiry_s, ReceiveMaximum=o.receive_maximum
+            PacketTypes.CONNECT,
+            SessionExpiryInterval=o.session_expiry_s,
+            ReceiveMaximum=o.receive_maximum,
+            MaximumPacketSize=o.maximum_packet,
         )
         client.connect(o.host, o.port, keepalive=o.keepalive_s, clean_start=False, properties=properties)
-        sock = client.socket()
-        if sock is not None and hasattr(sock, "setsockopt"):
-            # An alert is small and follows other small messages: it must not wait for their TCP ACK.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock: Any = client.socket()
+        if sock is None:
+            raise ConnectionError("the broker hung up at once")
+        # An alert is small and follows other small messages: it must not wait for their TCP ACK.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return client
 
-    def _connected(self, client: paho.Client, _u: Any, _flags: Any, code: ReasonCode, _p: Any) -> None:
+    def _connected(
+        self, client: paho.Client, _u: Any, _flags: Any, code: ReasonCode, properties: Properties | None
+    ) -> None:
         if code.is_failure:
             self._refused = code.value in _REFUSED
             self._end(f"broker refused: {code}")
+            return
+        takes = getattr(properties, "ReceiveMaximum", self._in_flight)
+        if takes < self._in_flight:
+            # MQTT 5 section 3.3.4: it may end the session of one who sends more than it takes at a time, and
+            # paho can be told only before it connects.
+            self._in_flight = takes
+            self._end(f"the broker takes {takes} messages at a time: connecting again to keep to that")
             return
         client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._options.subscriptions])
 
@@ -235,37 +295,76 @@ class MqttSession:
             return
         self._up = True
         self.connects += 1
+        self._steady = asyncio.get_running_loop().call_later(STEADY_S, self._is_steady)
+        o = self._options
+        log.info("session up host=%s port=%d connects=%d", o.host, o.port, self.connects)
+        self._tell(self._on_up)
+
+    def _is_steady(self) -> None:
+        self._was_steady = True
         self._backoff.succeeded()
-        log.info(
-            "session up host=%s port=%d connects=%d", self._options.host, self._options.port, self.connects
-        )
-        self._on_up()
+
+    def _message(self, message: paho.MQTTMessage) -> None:
+        self._on_message(message.topic, bytes(message.payload))
 
     def _published(self, _c: paho.Client, _u: Any, mid: int, code: ReasonCode, _p: Any) -> None:
-        self._on_puback(mid, str(code) if code.is_failure else "")
+        # paho calls this for QoS 0 too, when it was written; that is no word of the broker.
+        if mid in self._unacknowledged:
+            self._unacknowledged.discard(mid)
+            self._tell(self._on_puback, mid, str(code) if code.is_failure else "")
+
+    def _complained(self, _c: paho.Client, _u: Any, level: int, text: str) -> None:
+        if level == paho.MQTT_LOG_ERR:
+            self._complaint = text
+
+    def _disconnected(self, _c: paho.Client, _u: Any, _flags: Any, code: ReasonCode, _p: Any) -> None:
+        if code.value == _TAKEN_OVER:
+            log.error("another client has our identity client_id=%s", self._options.client_id)
+        # Both ends of a stolen or doubled identity would throw each other out without a pause.
+        self._refused = code.value == _TAKEN_OVER or bool(_TLS_REFUSED.search(self._complaint))
+        self._end(f"{code} ({self._complaint})" if self._complaint else str(code))
+
+    @staticmethod
+    def _tell(callback: Callable[..., None], *args: object) -> None:
+        try:
+            callback(*args)
+        except Exception:
+            log.exception("callback failed name=%s", getattr(callback, "__name__", "?"))
 
     def _readable(self) -> None:
         client, sock = self._client, self._socket
         if client is None:
             return
-        self._reading = True
         while True:
-            client.loop_read()
+            self._call(client.loop_read)
             # TLS may hold decrypted bytes that no select() will ever announce.
             if self._socket is not sock or sock is None or not sock.pending():
                 break
-        self._reading = False
         self._flush()
+
+    def _call(self, into_paho: Callable[[], object]) -> None:
+        """A call into paho. Callbacks run inside of it, holding a lock that writing wants too.
+
+        It raises for packets it cannot take apart: then there is no going on with this connection.
+        """
+        self._inside = True
+        try:
+            into_paho()
+        except Exception as error:
+            log.exception("transport failed")
+            self._end(f"transport failed: {error!r}")
+        finally:
+            self._inside = False
 
     def _flush(self) -> None:
         """Writes what paho has queued; waits for the socket only when it is full."""
         client = self._client
-        # Inside a callback paho holds a lock that writing wants too; `_readable` flushes after it.
-        if client is None or self._socket is None or self._reading:
+        # Whoever called paho flushes when it is out of there.
+        if client is None or self._socket is None or self._inside:
             return
         if client.want_write():
-            client.loop_write()
-        if self._socket is None:
+            self._call(client.loop_write)
+        if self._socket is None or self._client is not client:
             return
         loop = asyncio.get_running_loop()
         if client.want_write():
@@ -276,7 +375,7 @@ class MqttSession:
     async def _misc(self, client: paho.Client) -> None:
         while True:
             await asyncio.sleep(_MISC_S)
-            client.loop_misc()
+            self._call(client.loop_misc)
             self._flush()
 
     def _forget(self, sock: Any) -> None:
@@ -299,9 +398,12 @@ class MqttSession:
                 sock.close()
         if client is not None:
             client.on_disconnect = None
+        if self._steady is not None:
+            self._steady.cancel()
+            self._steady = None
         self._ended.set()
         if was_up:
-            self._on_down(reason)
+            self._tell(self._on_down, reason)
 
 
 def _properties(packet: int, **values: int) -> Properties:
