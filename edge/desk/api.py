@@ -169,6 +169,7 @@ def _rooms(service: Service, sessions: Sessions, clock: Clock, app: FastAPI) -> 
             raise Conflict("a shift belongs to a person's session, not to the access token")
         if who.on_shift != body.on:
             sessions.shift(who.session, body.on)
+            service.tell_health()
             await service.act(who.actor, Shift(body.on))
         return _me(who)
 

@@ -32,7 +32,19 @@ class Alarm(BaseModel):
     """One thing that is not right with a box, so judged by the desk for every client alike."""
 
     kind: Literal[
-        "silent", "link", "process", "stuck", "tamper", "refused", "unknown_incident", "heat", "disk"
+        "silent",
+        "link",
+        "refused",
+        "unknown_incident",
+        "process",
+        "stuck",
+        "tamper",
+        "fault",
+        "sound",
+        "power",
+        "heat",
+        "disk",
+        "wear",
     ]
     severity: Literal["warning", "alarm"]
     detail: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 ACT_WAIT_S = 5.0
 """How long an operator's act may wait for the store before the answer says that it does."""
+READ_WAIT_S = 1.0
 TICK_S = 1.0
 
 
@@ -153,6 +155,10 @@ class Service:
         return found
 
     async def timeline(self, incident_id: str) -> list[dict[str, Any]]:
+        """As the store has it, after waiting a moment for what is on its way there."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READ_WAIT_S):
+                await self._keeper.stored()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reading, self._reader.timeline, incident_id)
 
@@ -190,11 +196,14 @@ class Service:
 
     def tick(self) -> None:
         self._apply(self.core.tick(self._clock.read()))
+        self.tell_health()
+
+    def tell_health(self) -> None:
         self.hub.publish("tick", plain(self.health()))
 
     def link_changed(self, up: bool, reason: str = "") -> None:
         self.link.up, self.link.reason = up, reason
-        self.hub.publish("tick", plain(self.health()))
+        self.tell_health()
 
     def close(self) -> None:
         self.hub.close()

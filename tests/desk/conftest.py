@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from edge.clock import SystemClock
 from edge.desk.api import make_app
@@ -34,12 +36,15 @@ class Desk:
     service: Service
     sessions: Sessions
     hub: Hub
-    app: object
     sent: list[Send] = field(default_factory=list)
     presences: list[int] = field(default_factory=list)
 
+    @cached_property
+    def app(self) -> FastAPI:
+        return make_app(self.service, self.sessions, SystemClock())
+
     def client(self, **headers: str) -> httpx.AsyncClient:
-        transport = httpx.ASGITransport(app=self.app)  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(app=self.app)
         return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080", headers=headers)
 
     def program(self) -> httpx.AsyncClient:
@@ -69,8 +74,7 @@ def build(path: Path, presence_s: float = 10) -> Desk:
     service = Service(core, clock, hub, keeper, Store(store.path, read_only=True), Link())
     service.link_changed(True)
     sessions = Sessions(TOKEN, clock, lambda row: keeper.submit(Outcome([row])), store.sessions())
-    app = make_app(service, sessions, clock)
-    return Desk(store, core, keeper, service, sessions, hub, app, sent, presences)
+    return Desk(store, core, keeper, service, sessions, hub, sent, presences)
 
 
 @pytest.fixture

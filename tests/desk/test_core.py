@@ -12,7 +12,7 @@ from edge.clock import ManualClock
 from edge.desk.core import Actor, AnswerTest, Close, Coming, Core, Order, Reopen, Seen, Shift
 from edge.desk.records import EventRow, SendAck, SendCommand, SendReceipt, TimelineRow
 from edge.errors import Conflict, NotFound, Refused, Unauthorised
-from edge.protocol.wire import Command
+from edge.protocol.wire import Command, ProcessHealth
 from tests.desk.wire import alert, birth, event, health, result, uid
 
 ASHA = Actor("Asha")
@@ -185,3 +185,24 @@ def test_a_command_nobody_answers_says_so() -> None:
     clock.advance(2)
     assert core.tick(clock.read()).boxes == ["box-1"]
     assert core.roster.get("box-1").commands[0].status == "unanswered"
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        ({"machine": {"temp_c": 85.0}}, "heat"),
+        ({"machine": {"disk_free_mb": 900, "disk_mb": 30_000}}, "disk"),
+        ({"machine": {"disk_read_only": True}}, "disk"),
+        ({"machine": {"throttled": "undervoltage"}}, "power"),
+        ({"machine": {"wear_pct": 90}}, "wear"),
+        ({"machine": {"sound": False}}, "sound"),
+        ({"machine": {"fault_journal": "disk does not answer"}}, "fault"),
+        ({"processes": {"media": ProcessHealth(up=False)}}, "process"),
+        ({"buttons": {"left": "stuck"}}, "stuck"),
+        ({"tamper": "open"}, "tamper"),
+    ],
+)
+def test_what_a_heartbeat_tells_that_is_not_right_is_an_alarm(more: dict[str, Any], kind: str) -> None:
+    core, clock = Core(90), ManualClock()
+    core.take(health(**more), clock.read())
+    assert [a.kind for a in core.roster.get("box-1").alarms] == [kind]

@@ -21,6 +21,7 @@ export function loginView(state) {
 
 export function topView(state) {
   const { health, me } = state;
+  const gone = state.silence() >= SILENT_S;
   const ringing = [...state.incidents.values()].filter((i) => i.state === "open").length;
   const silent = [...state.boxes.values()].filter((b) => b.alarms.length > 0).length;
   return [
@@ -29,9 +30,9 @@ export function topView(state) {
       tab(state, "incidents", t("incidents"), ringing),
       tab(state, "boxes", t("boxes"), silent)),
     h("div", { class: "status" },
-      light(t("broker"), health?.broker, t("link_up"), t("link_down")),
-      light(t("store"), health?.store, t("good"), t("bad")),
-      h("span", { class: "duty" }, t("on_duty", { n: health?.staffed ?? 0 }))),
+      light(t("broker"), gone ? null : health?.broker, t("link_up"), t("link_down")),
+      light(t("store"), gone ? null : health?.store, t("good"), t("bad")),
+      !gone && h("span", { class: "duty" }, t("on_duty", { n: health?.staffed ?? 0 }))),
     h("div", { class: "who" },
       h("span", { class: "name" }, me.name),
       me.on_shift && button("end-shift", t("end_shift"), { class: "plain" }),
@@ -45,8 +46,10 @@ function tab(state, name, word, count) {
     { "data-tab": name, "aria-current": state.tab === name ? "page" : false });
 }
 
+// Nothing stays green on old news: without word from the desk it is unknown.
 function light(name, good, yes, no) {
-  return h("span", { class: good ? "light good" : "light bad" }, icon(good ? "ok" : "silent"), `${name}: ${good ? yes : no}`);
+  const word = good === true ? yes : good === false ? no : t("b_unknown");
+  return h("span", { class: good === true ? "light good" : "light bad" }, icon(good === true ? "ok" : "silent"), `${name}: ${word}`);
 }
 
 export function systemView(state) {
