@@ -11,16 +11,12 @@ import asyncio
 import contextlib
 import logging
 import re
-import socket
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -28,14 +24,19 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.backoff import Backoff
 from edge.errors import EdgeError
+from edge.mqtt_client import Options as Options
+from edge.mqtt_client import Will as Will
+from edge.mqtt_client import connect, properties
 
 log = logging.getLogger(__name__)
 
 # MQTT 5 section 3.2.2.2: who we are was not accepted, so trying again soon is of no use.
 _REFUSED = {133, 134, 135, 138, 140}
 _TAKEN_OVER = 142
-# With TLS 1.3 a broker refuses our certificate after our end of the handshake is done.
+# With TLS 1.3 a broker refuses our certificate after our end of the handshake is done. Its alert is lost when
+# our CONNECT crosses it, so one who hangs up on us again before it answered is taken to have said the same.
 _TLS_REFUSED = re.compile(r"ALERT_\w*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
+_UNANSWERED = 2
 _MISC_S = 1.0
 _IN_FLIGHT = 20
 STEADY_S = 10.0
@@ -44,34 +45,6 @@ STEADY_S = 10.0
 
 class NotConnected(EdgeError, ConnectionError):
     """The session is not up; what was to be published stays where it is."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """Where to connect, and as whom."""
-
-    host: str
-    port: int
-    client_id: str
-    ca: Path
-    cert: Path
-    key: Path
-    subscriptions: tuple[str, ...]
-    keepalive_s: int = 20
-    connect_timeout_s: float = 8
-    session_expiry_s: int = 86400
-    receive_maximum: int = 20
-    maximum_packet: int = 16384
-    """Bytes of the longest packet the broker may send; no message of the protocol comes near it."""
-
-
-@dataclass(frozen=True)
-class Will:
-    """What the broker publishes, retained, `delay_s` after the session was lost."""
-
-    topic: str
-    payload: bytes
-    delay_s: int = 10
 
 
 class MqttSession:
@@ -114,6 +87,8 @@ class MqttSession:
         self._hurry = asyncio.Event()
         self._inside = False
         """In a call into paho, and so perhaps in one of its callbacks."""
+        self._unanswered = 0
+        """Connections in a row that ended before CONNACK."""
         self._in_flight = _IN_FLIGHT
         """Messages at QoS 1 that may be with the broker unacknowledged."""
         self._unacknowledged: set[int] = set()
@@ -137,8 +112,8 @@ class MqttSession:
         if not self._up or self._client is None:
             raise NotConnected("the MQTT session is not up")
         expiry = {} if expiry_s is None else {"MessageExpiryInterval": max(1, round(expiry_s))}
-        properties = _properties(PacketTypes.PUBLISH, **expiry)
-        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+        extra = properties(PacketTypes.PUBLISH, **expiry)
+        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=extra)
         if info.rc != paho.MQTT_ERR_SUCCESS:
             raise NotConnected(paho.error_string(info.rc))
         if qos:
@@ -195,6 +170,7 @@ class MqttSession:
             return False
         self._client = client
         self._socket = client.socket()
+        self._unanswered += 1
         loop.add_reader(self._socket, self._readable)
         self._flush()
         misc = loop.create_task(self._misc(client), name="mqtt-misc")
@@ -204,10 +180,11 @@ class MqttSession:
             misc.cancel()
             self._end("closed")
         log.warning("session ended reason=%r", self._reason)
+        self._refused = self._refused or self._unanswered >= _UNANSWERED
         return self._was_steady
 
     async def _connecting(self, will: Will | None) -> paho.Client:
-        """`_connect` in a thread that nobody waits for: the process may end while no broker answers."""
+        """`connect` in a thread that nobody waits for: the process may end while no broker answers."""
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[paho.Client] = loop.create_future()
 
@@ -222,7 +199,7 @@ class MqttSession:
 
         def work() -> None:
             try:
-                found: paho.Client | Exception = self._connect(will)
+                found: paho.Client | Exception = connect(self._options, will, self._prepare)
             except Exception as error:
                 found = error
             with contextlib.suppress(RuntimeError):  # the loop may be gone already
@@ -231,15 +208,7 @@ class MqttSession:
         threading.Thread(target=work, name="connect", daemon=True).start()
         return await outcome
 
-    def _connect(self, will: Will | None) -> paho.Client:
-        """In a thread: name look-up, TCP and TLS handshake block."""
-        o = self._options
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(o.ca))
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(str(o.cert), str(o.key))
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=o.client_id, protocol=paho.MQTTv5)
-        client.tls_set_context(context)
-        client.connect_timeout = o.connect_timeout_s
+    def _prepare(self, client: paho.Client) -> None:
         client.max_inflight_messages_set(self._in_flight)
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed
@@ -250,31 +219,16 @@ class MqttSession:
         client.on_socket_close = lambda _c, _u, sock: self._forget(sock)
         # With this paho only queues what it is given, and writes when `_flush` lets it.
         client.on_socket_register_write = lambda _c, _u, _sock: None
-        if will is not None:
-            delay = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=will.delay_s)
-            client.will_set(will.topic, will.payload, qos=1, retain=True, properties=delay)
-        properties = _properties(
-            PacketTypes.CONNECT,
-            SessionExpiryInterval=o.session_expiry_s,
-            ReceiveMaximum=o.receive_maximum,
-            MaximumPacketSize=o.maximum_packet,
-        )
-        client.connect(o.host, o.port, keepalive=o.keepalive_s, clean_start=False, properties=properties)
-        sock: Any = client.socket()
-        if sock is None:
-            raise ConnectionError("the broker hung up at once")
-        # An alert is small and follows other small messages: it must not wait for their TCP ACK.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return client
 
     def _connected(
-        self, client: paho.Client, _u: Any, _flags: Any, code: ReasonCode, properties: Properties | None
+        self, client: paho.Client, _u: Any, _flags: Any, code: ReasonCode, answer: Properties | None
     ) -> None:
+        self._unanswered = 0
         if code.is_failure:
             self._refused = code.value in _REFUSED
             self._end(f"broker refused: {code}")
             return
-        takes = getattr(properties, "ReceiveMaximum", self._in_flight)
+        takes = getattr(answer, "ReceiveMaximum", self._in_flight)
         if takes < self._in_flight:
             # MQTT 5 section 3.3.4: it may end the session of one who sends more than it takes at a time, and
             # paho can be told only before it connects.
@@ -404,10 +358,3 @@ class MqttSession:
         self._ended.set()
         if was_up:
             self._tell(self._on_down, reason)
-
-
-def _properties(packet: int, **values: int) -> Properties:
-    properties: Any = Properties(packet)  # type: ignore[no-untyped-call]
-    for name, value in values.items():
-        setattr(properties, name, value)
-    return properties  # type: ignore[no-any-return]
