@@ -11,11 +11,11 @@ import random
 ALERT_CAP_S = 8.0
 """Ceiling of the pause while an alert waits."""
 REFUSED_FLOOR_S = 30.0
-"""Credentials that were refused once will be refused again: no pause shorter than this."""
+"""Credentials that were refused once will be refused again: no pause shorter than this, or half the ceiling."""
 
 
 class Backoff:
-    """Pauses of ``rand(0, min(cap, 2^n))`` seconds after the n-th failure in a row."""
+    """Pauses of ``rand(0, min(cap, 2^n))`` seconds after the n-th failure in a row; never over the cap."""
 
     def __init__(
         self, name: str, *, cap_s: float, first_spread_s: float, rng: random.Random | None = None
@@ -33,11 +33,11 @@ class Backoff:
         if self._next_s is not None:
             return 0.0 if alert else self._next_s
         cap_s = min(self._cap_s, ALERT_CAP_S) if alert else self._cap_s
-        pause = self._rng.uniform(0, min(cap_s, 2.0 ** min(self._failures, 30)))
+        grown_s = 2.0 ** min(self._failures, 30)
         if self._refused:
-            floor = min(REFUSED_FLOOR_S, self._cap_s)
-            return self._rng.uniform(0.5, 1) * (ALERT_CAP_S if alert else max(floor, pause * 2))
-        return pause
+            floor_s = min(REFUSED_FLOOR_S, cap_s / 2)
+            return self._rng.uniform(floor_s, min(cap_s, max(2 * floor_s, grown_s)))
+        return self._rng.uniform(0, min(cap_s, grown_s))
 
     def failed(self, *, refused: bool) -> None:
         """An attempt failed; `refused` when the other end did not accept who we are."""
