@@ -112,14 +112,14 @@ class Once:
         assert way is not None
         for act in ("seen", "coming"):
             began_ns = observer.now_ns()
+            way.seen(f"operator: {act}", began_ns)
             await asha.act(incident_id, act)
-            way.seen(f"operator: {act}", observer.now_ns())
             step = f"box has `{act}`"
             way.seen(step, await observer.until(step, lambda a=act: observer.citizen.get((incident_id, a))))  # type: ignore[misc]
             step = f"lamp blinks `{act}`"
             way.seen(step, await observer.until(step, lambda a=act, t=began_ns: self._lamp(a, t)))  # type: ignore[misc]
-        await asha.act(incident_id, "close", disposition="false")
         way.seen("operator: closed as false", observer.now_ns())
+        await asha.act(incident_id, "close", disposition="false")
         step = "box has `closed`"
         way.seen(step, await observer.until(step, lambda: observer.citizen.get((incident_id, "closed"))))
 

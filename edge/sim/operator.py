@@ -7,8 +7,10 @@ need no other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any, Self
@@ -34,7 +36,7 @@ class Operator:
         self._on_event = on_event
         self._clock = clock or SystemClock()
         self._cookie = ""
-        self._stream: http.client.HTTPConnection | None = None
+        self._stream: socket.socket | None = None
         self._reader: threading.Thread | None = None
         self._open = asyncio.Event()
 
@@ -45,8 +47,9 @@ class Operator:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._stream is not None and self._stream.sock is not None:
-            self._stream.sock.close()
+        if self._stream is not None:
+            with contextlib.suppress(OSError):
+                self._stream.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads it; a close would not
         if self._reader is not None:
             await asyncio.to_thread(self._reader.join, ANSWER_S)
 
@@ -89,8 +92,13 @@ class Operator:
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
-        self._stream = http.client.HTTPConnection(self._host, self._port, timeout=ANSWER_S)
-        self._reader = threading.Thread(target=self._read, args=(self._stream, loop), daemon=True)
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=ANSWER_S)
+        try:
+            await asyncio.to_thread(connection.connect)
+        except OSError as error:
+            raise SetupFailed(f"the desk does not answer GET /api/events: {error}") from error
+        self._stream = connection.sock
+        self._reader = threading.Thread(target=self._read, args=(connection, loop), daemon=True)
         self._reader.start()
         try:
             await asyncio.wait_for(self._open.wait(), ANSWER_S)
