@@ -14,7 +14,7 @@ import pytest
 from edge.clock import ManualClock
 from edge.desk.sessions import SESSION_S, Sessions, read_or_make_token
 from edge.errors import ConfigError, StoreError, Unauthorised
-from tests.desk.conftest import TOKEN, Desk
+from tests.desk.conftest import TOKEN, Desk, build
 from tests.desk.wire import alert, health, uid
 
 ACTS = f"/api/incidents/{uid(1)}/acts"
@@ -54,6 +54,21 @@ async def test_a_session_is_a_cookie_that_scripts_and_other_sites_cannot_use(des
         }
         assert (await client.delete("/api/session")).status_code == 204
         assert (await client.get("/api/session")).status_code == 401
+
+
+async def test_a_restart_of_the_desk_sends_nobody_to_the_login(desk: Desk) -> None:
+    async with desk.client() as client:
+        await log_in(client)
+        key = client.cookies["edge_desk"]
+        assert (await client.post("/api/shift", json={"on": True})).json()["on_shift"]
+        await desk.keeper.stored()
+        again = build(desk.store.path.parent)
+        assert again.sessions.find(key).actor.name == "Asha"
+        assert again.sessions.find(key).on_shift
+        await client.delete("/api/session")
+        await desk.keeper.stored()
+        with pytest.raises(Unauthorised):
+            build(desk.store.path.parent).sessions.find(key)
 
 
 def test_a_session_ends_by_itself() -> None:

@@ -190,6 +190,17 @@ async def test_of_two_operators_the_second_is_told_who_was_first(shift: Shift) -
     await other.close()
 
 
+async def test_a_storm_of_alerts_shows_the_oldest_and_counts_the_rest(shift: Shift) -> None:
+    page = shift.page
+    await page.evaluate("document.addEventListener('desk:alert', () => { window.n = (window.n ?? 0) + 1 })")
+    for number in range(1, 61):
+        shift.desk.service.take(alert(number, device=f"box-{number}"), "alert")
+    await expect(page.locator("#alerts .more-ring")).to_have_text("54 more are ringing, younger than these")
+    ids = await page.eval_on_selector_all(".alert", "all => all.map(a => a.dataset.key)")
+    assert ids == [uid(n) for n in range(1, 7)]
+    await page.wait_for_function("window.n === 60")
+
+
 async def test_whatever_a_box_calls_itself_stays_text(shift: Shift) -> None:
     page, desk = shift.page, shift.desk
     hostile = "<img src=x onerror=\"document.title='owned'\"><b>"

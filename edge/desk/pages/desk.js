@@ -9,7 +9,8 @@ import { loginView, systemView, topView } from "./frame.js";
 import { lang, switchLanguage, t } from "./words.js";
 
 const KEEP_CLOSED = 200;
-const BOXES_EVERY_MS = 300;
+const ALERTS_EVERY_MS = 100;
+const BOXES_EVERY_MS = 1000;
 const HUSH_MS = 5 * 60_000;
 const AGES_EVERY = 5; // pulses
 
@@ -103,6 +104,19 @@ function handled(presses) {
   for (const id of presses) document.dispatchEvent(new CustomEvent("desk:alert", { detail: { press_id: id } }));
 }
 
+let incidentsLater = 0;
+let shownAt = 0;
+const unshown = []; // press ids
+function showIncidents() {
+  clearTimeout(incidentsLater);
+  incidentsLater = 0;
+  forgetOldClosed();
+  show("alerts", "list", "detail", "top");
+  sound();
+  handled(unshown.splice(0));
+  shownAt = performance.now();
+}
+
 function forgetOldClosed() {
   const closed = [...state.incidents.values()].filter((i) => i.state === "closed");
   closed.sort((a, b) => b.ordinal - a.ordinal);
@@ -127,12 +141,12 @@ const stream = new Stream({
     readTimeline();
   },
   incident(incident) {
-    const fresh = learn(incident);
-    forgetOldClosed();
-    show("alerts", "list", "detail", "top");
-    sound();
-    handled(fresh);
+    unshown.push(...learn(incident));
     if (incident.incident_id === state.selected) readTimeline();
+    // One alert shows at once; in a storm of them the page is drawn for many together.
+    const pause = shownAt + ALERTS_EVERY_MS - performance.now();
+    if (pause <= 0) showIncidents();
+    else incidentsLater ||= setTimeout(showIncidents, pause);
   },
   box(box) {
     state.boxes.set(box.device, box);
@@ -263,6 +277,7 @@ let pulses = 0;
 new Worker("pulse.js").addEventListener("message", () => {
   if (!state.me) return;
   stream.check();
+  if (incidentsLater) showIncidents(); // a page in the background has slow timers
   show("top", "system", "alerts");
   if (++pulses % AGES_EVERY === 0) show("boxes");
   sound();

@@ -22,10 +22,18 @@ export function address(place) {
 
 const service = (incident) => [known(incident.service), " ", h("span", { class: "number" }, incident.routing)];
 
+// A storm of alerts must not make the page slow: the oldest are shown, the others counted.
+const CARDS = 6;
+const ROWS = 50;
+
 // -- what rings --------------------------------------------------------------------------------------------
 
 export function alertsView(state) {
-  return ringingOf(state).map((incident, n) => alertCard(state, incident, n === 0 && !incident.test));
+  const ringing = ringingOf(state);
+  return [
+    ...ringing.slice(0, CARDS).map((incident, n) => alertCard(state, incident, n === 0 && !incident.test)),
+    ringing.length > CARDS && h("p", { class: "more-ring", "data-key": "more" }, t("more_ring", { n: ringing.length - CARDS })),
+  ];
 }
 
 // Oldest first; a test never stands in front of a call for help.
@@ -85,7 +93,8 @@ function group(state, name, incidents) {
   if (incidents.length === 0) return null;
   return h("div", { class: "group", "data-key": name },
     h("h2", {}, t(name), " ", h("span", { class: "count" }, incidents.length)),
-    h("ul", {}, incidents.map((i) => listRow(state, i))));
+    h("ul", {}, incidents.slice(0, ROWS).map((i) => listRow(state, i))),
+    incidents.length > ROWS && h("p", { class: "note" }, t("more_rows", { n: incidents.length - ROWS })));
 }
 
 function listRow(state, incident) {
