@@ -21,7 +21,7 @@ from edge.errors import SetupFailed
 
 # name -> (module with add_arguments(parser) and run(args) -> Report, what it measures)
 BENCHES: dict[str, tuple[str, str]] = {
-    "press": ("edge.callbox.bench_press", "from the edge to lamp, tone, disk, broker and browser"),
+    "press": ("edge.sim.bench_press", "from the edge to lamp, tone, disk, broker and browser"),
     "start": ("edge.callbox.bench_start", "from exec to the button armed"),
     "weight": ("edge.sim.bench_weight", "memory, idle disk writes, size of a heartbeat"),
     "faults": ("edge.sim.bench_faults", "presses counted through crashes, dead disks and dead brokers"),

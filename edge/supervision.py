@@ -14,6 +14,7 @@ import math
 import os
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 
 from edge import log as edge_log
@@ -24,6 +25,7 @@ from edge.protocol.inner import Alive, Done
 log = logging.getLogger(__name__)
 
 RESTART_AFTER_S = 1.0
+SWITCH_S = 0.0005
 ALIVE_S = 2.0
 """Period of the `Alive` message of each process."""
 
@@ -96,6 +98,9 @@ def serve(process: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> int
     other error, which is logged with its trace.
     """
     edge_log.set_up(process)
+    # A driver's thread that has something for the loop, or the loop for it, waits this long at most for the
+    # other's Python; the default of 5 ms is longer than a whole press may take.
+    sys.setswitchinterval(SWITCH_S)
 
     async def run() -> None:
         stop = asyncio.Event()

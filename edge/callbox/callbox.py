@@ -281,16 +281,15 @@ class Callbox:
             told.model_dump_json(by_alias=True, exclude_none=True).encode(),
             lambda durable, stored_ns: self._stored(told, durable, stored_ns),
         )
+        # In the loop's next turn: waiting for it lets the disk's thread begin.
+        self._loop.call_soon(self._answer, press_id)
+
+    def _answer(self, press_id: str) -> None:
+        """Lamp and buzzer, now; and the bus, for voice and camera."""
         self._show()
         self._loop.call_later(PRESSED_SHOWN_NS / 1e9, self._show)
         self._tell_incident()
-        log.info(
-            "press press_id=%s incident_id=%s button=%s test=%s",
-            press_id,
-            filing.incident_id,
-            event.contact,
-            filing.test,
-        )
+        log.info("press press_id=%s incident=%s", press_id, self._book.open and self._book.open.incident_id)
 
     def _describe(
         self, event: ContactEvent, press_id: str, filing: Filing, seq: int, confirmed_ns: int

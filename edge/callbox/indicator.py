@@ -53,7 +53,7 @@ SIGNALS: dict[CitizenState, Signals] = {
     "seen": Signals(Pattern((1400, 200, 200, 200)), _beeps(400)),
     "coming": Signals(Pattern((1000, 200, 200, 200, 200, 200)), _beeps(100, 100, 100, 100, 400)),
     "connected": Signals(Pattern((3000, 100)), OFF),
-    "closed": Signals(Pattern((2000, 60000), repeat=False), _beeps(800)),
+    "closed": Signals(Pattern((400, 200, 400, 60000), repeat=False), _beeps(800)),
     "nobody": Signals(Pattern((120, 120)), _beeps(300, 300, 300, 300, 300)),
 }
 FAULT = Signals(Pattern((60, 200, 60, 4680)), OFF)

@@ -164,8 +164,8 @@ class Uplink:
     def _on_press(self, _sender: str, told: PressTold) -> None:
         """A press goes out at once, and into the outbox at the same time."""
         if self._book.press(told, self._clock.mono_ns()):
-            self._commit_alert(told)
             self._send_due()
+            self._commit_alert(told)
             if not self._session.up:
                 self._session.hurry()
             self._tell_delivery()
