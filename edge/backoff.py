@@ -11,7 +11,7 @@ import random
 ALERT_CAP_S = 8.0
 """Ceiling of the pause while an alert waits."""
 REFUSED_FLOOR_S = 30.0
-"""Credentials that were refused once will be refused again: no pause shorter than this, or half the ceiling."""
+"""Refused credentials will be refused again: no pause is shorter than this, or half the ceiling."""
 
 
 class Backoff:

@@ -55,3 +55,7 @@ class SetupFailed(EdgeError, RuntimeError):
 
 class DeskBusy(EdgeError, TimeoutError):
     """The desk's store has not answered in time; what was done is not saved yet."""
+
+
+class CertificateError(EdgeError, ValueError):
+    """A certificate file holds no certificate that can be understood."""
