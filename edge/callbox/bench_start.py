@@ -1,0 +1,133 @@
+"""``edge bench start``: from exec to the button armed, beside the bare import of what the button needs.
+
+Armed is what the process says of itself (READY=1 of sd_notify(3)), heard by this process; the floor says the
+same after its imports. Both start from exec, in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from edge.bench import Report, Spread
+from edge.clock import SystemClock
+from edge.errors import SetupFailed
+
+TARGET = 1.8
+_SAY = (
+    "import os, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); "
+    "s.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'])"
+)
+FLOOR = f"import gpiozero, lgpio, pydantic, zmq; {_SAY}"
+CONFIG = """
+[box]
+city = "karnal"
+device = "box-1"
+name = "Bench"
+place = {{ lat = 29.69, lon = 76.99 }}
+[paths]
+data = "{data}"
+run = "{folder}/run"
+[button]
+driver = "sim"
+[button.contacts.police]
+pin = 17
+service = "police"
+[indicator]
+driver = "sim"
+[audio]
+driver = "sim"
+[sim]
+stage = "{folder}/stage.sock"
+"""
+
+
+class Starts:
+    """Starts a process and waits for its word."""
+
+    def __init__(self, folder: Path) -> None:
+        self._clock = SystemClock()
+        self._path = folder / "notify"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self._path))
+        self._socket.settimeout(20)
+        self._env = {**os.environ, "NOTIFY_SOCKET": str(self._path), "LG_WD": str(folder)}
+
+    def once_ms(self, *argv: str) -> float:
+        began = self._clock.mono_ns()
+        process = subprocess.Popen(
+            [sys.executable, *argv], env=self._env, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+        )
+        try:
+            while b"READY=1" not in self._socket.recv(4096):
+                pass
+            return (self._clock.mono_ns() - began) / 1e6
+        except TimeoutError:
+            raise SetupFailed(f"not ready within 20 s: {' '.join(argv)[:80]}") from None
+        finally:
+            process.kill()
+            process.wait()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Late words of a process that is gone."""
+        self._socket.setblocking(False)
+        try:
+            while self._socket.recv(4096):
+                pass
+        except BlockingIOError:
+            self._socket.settimeout(20)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-n", type=int, default=30)
+
+
+def run(args: argparse.Namespace) -> Report:
+    folder = Path(tempfile.mkdtemp(prefix="edge-", dir="/var/tmp"))
+    try:
+        return _measure(folder, args.n)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _measure(folder: Path, n: int) -> Report:
+    starts = Starts(folder)
+    healthy, absent = folder / "box.toml", folder / "no-disk.toml"
+    healthy.write_text(CONFIG.format(folder=folder, data=folder / "data"))
+    # A data folder inside a file cannot be made, whoever tries: a disk that is not there.
+    absent.write_text(CONFIG.format(folder=folder, data=healthy / "data"))
+    found: dict[str, list[float]] = {
+        "callbox_to_armed": [],
+        "callbox_to_armed.disk_absent": [],
+        "bare_import": [],
+    }
+    for number in range(n + 1):
+        times = {
+            "bare_import": starts.once_ms("-c", FLOOR),
+            "callbox_to_armed": starts.once_ms("-m", "edge", "run", "callbox", "--config", str(healthy)),
+            "callbox_to_armed.disk_absent": starts.once_ms(
+                "-m", "edge", "run", "callbox", "--config", str(absent)
+            ),
+        }
+        if number:  # the first fills the page cache
+            for name, ms in times.items():
+                found[name].append(ms)
+        print(f"\rstart {number}/{n}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    report = Report("start", n)
+    report.floors = {"bare_import": Spread.of(found.pop("bare_import"), "ms")}
+    report.metrics = {name: Spread.of(values, "ms") for name, values in found.items()}
+    floor_ms = report.floors["bare_import"].p50
+    for name, spread in report.metrics.items():
+        ratio = round(spread.p50 / floor_ms, 3)
+        report.ratios[f"{name}_vs_bare_import"] = ratio
+        if ratio > TARGET:
+            report.failed.append(f"{name}, median <= {TARGET} x the bare import: {ratio}")
+    return report
