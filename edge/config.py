@@ -6,15 +6,17 @@ Keys and certificates are never in it, only the paths of their files.
 
 from __future__ import annotations
 
-import re
+import difflib
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge.errors import ConfigError
-from edge.protocol.common import Language, Name, Place, Text
+from edge.protocol import common
+from edge.protocol.common import Language, Name, Text
 from edge.protocol.wire import Routing
 
 MAX_BYTES = 256 * 1024
@@ -24,8 +26,27 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
+def _usable(path: Path) -> Path:
+    if str(path) in ("", ".") or not str(path).isprintable():
+        raise ValueError("a path must name something, in printable characters")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_usable)]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class CivicAddress(common.CivicAddress, extra="forbid"):
+    """The street address, by the short names of RFC 5139."""
+
+
+class Place(common.Place, extra="forbid"):
+    """Where the box stands: WGS 84 degrees and a street address."""
+
+    civic: CivicAddress = CivicAddress()
 
 
 class Box(Section):
@@ -45,9 +66,9 @@ class Box(Section):
 
 
 class Paths(Section):
-    data: Path = Path("/var/lib/edge")
+    data: FilePath = Path("/var/lib/edge")
     """Stable storage; each process writes only its own folder in it."""
-    run: Path = Path("/run/edge")
+    run: FilePath = Path("/run/edge")
     """Memory: the bus's sockets, and the fallback journal."""
 
 
@@ -95,7 +116,7 @@ class Audio(Section):
     driver: Literal["sound", "sim"] = "sound"
     device: str | None = None
     """Part of the sound card's name; None takes the system's default."""
-    prompts: Path | None = None
+    prompts: FilePath | None = None
     """A folder of recordings that replace the rendered prompts of the same file name."""
     volume: Annotated[float, Field(ge=0, le=1)] = 0.8
 
@@ -103,9 +124,9 @@ class Audio(Section):
 class Uplink(Section):
     host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
     port: Port = 8883
-    ca: Path = Path("/etc/edge/tls/ca.pem")
-    cert: Path = Path("/etc/edge/tls/device.pem")
-    key: Path = Path("/etc/edge/tls/device.key")
+    ca: FilePath = Path("/etc/edge/tls/ca.pem")
+    cert: FilePath = Path("/etc/edge/tls/device.pem")
+    key: FilePath = Path("/etc/edge/tls/device.key")
     keepalive_s: Annotated[int, Field(ge=5, le=600)] = 20
     connect_timeout_s: Seconds = 8
     health_s: Annotated[float, Field(ge=1, le=600)] = 30
@@ -130,7 +151,7 @@ class Uplink(Section):
 class ClockSet(Section):
     setter: Literal["system", "faketime"] = "system"
     """`faketime` writes the offset file of libfaketime: a test's settable clock."""
-    faketime_file: Path | None = None
+    faketime_file: FilePath | None = None
 
 
 class Desk(Section):
@@ -138,17 +159,17 @@ class Desk(Section):
 
     id: Name
     city: Name
-    data: Path
+    data: FilePath
     broker_host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
     broker_port: Port = 8883
-    ca: Path
-    cert: Path
-    key: Path
+    ca: FilePath
+    cert: FilePath
+    key: FilePath
     http_host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
     http_port: Port = 8080
     http_names: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.:-]{1,253}$")], ...] = ()
     """Further names under which browsers reach the desk, besides 127.0.0.1, ::1 and localhost."""
-    token_file: Path
+    token_file: FilePath
     """Holds the operators' access token; made with a random one when it is absent."""
     silent_after_s: Seconds = 90
     """A box unheard-of for this long is an alarm."""
@@ -158,7 +179,7 @@ class Desk(Section):
 class Sim(Section):
     """Off a box: where the stage that stands for the hardware listens."""
 
-    stage: Path
+    stage: FilePath
 
 
 class Config(Section):
@@ -236,48 +257,79 @@ def parse(raw: bytes, origin: str) -> Config:
         raise ConfigError(f"{origin}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{origin}: not TOML: {error}") from None
+    except (ValueError, RecursionError) as error:
+        # Not only TOMLDecodeError: a number of thousands of digits is a plain ValueError.
+        raise ConfigError(f"{origin}: not TOML: {_one_line(str(error))}") from None
     try:
         return Config.model_validate(table)
     except ValidationError as error:
-        raise ConfigError("\n".join(_fault(f, text, origin) for f in error.errors())) from None
+        faults = (_fault(f, text, origin) for f in error.errors(include_url=False))
+        raise ConfigError("\n".join(dict.fromkeys(faults))) from None
 
 
 def _fault(fault: Any, text: str, origin: str) -> str:
     loc = [str(part) for part in fault["loc"] if part != "[key]"]
     line = _line_of(loc, text)
     where = f"{origin}:{line}" if line else origin
-    key = ".".join(loc) or "file"
+    key = _one_line(".".join(loc))
     if fault["type"] == "missing":
         return f"{where}: {key} is missing: give it a value"
     if fault["type"] == "extra_forbidden":
-        return f"{where}: {key} is not a known key: see `edge config show --defaults`"
-    value = repr(fault["input"])
-    told = f" = {value[:60]}" if loc and not isinstance(fault["input"], dict) else ""
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"{where}: {key}{told}: {message}" if loc else f"{where}: {message}"
+        near = difflib.get_close_matches(loc[-1], _keys_beside(loc), n=1)
+        hint = f"did you mean {near[0]}?" if near else "see `edge config show --defaults`"
+        return f"{where}: {key} is not a known key: {hint}"
+    message = _one_line(fault["msg"].removeprefix("Value error, "), 300)
+    if not loc:
+        return f"{where}: {message}"
+    if isinstance(fault["input"], dict):
+        return f"{where}: {key}: {message}"
+    return f"{where}: {key} = {_shown(fault['input'])}: {message}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return _one_line(repr(value), 60)
+    except (ValueError, RecursionError):
+        return "(too long to show)"
+
+
+def _one_line(text: str, limit: int = 200) -> str:
+    """Without control characters, so that each fault is one line whatever the file holds."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:limit]
+
+
+def _keys_beside(loc: list[str]) -> list[str]:
+    """The keys that are known where an unknown one was found."""
+    schema = Config.model_json_schema()
+    place: Any = schema
+    for part in loc[:-1]:
+        place = place.get("properties", {}).get(part) or place.get("additionalProperties") or {}
+        for branch in (place, *place.get("anyOf", ())):
+            if "$ref" in branch:
+                place = schema["$defs"][branch["$ref"].rsplit("/", 1)[1]]
+    return list(place.get("properties", ()))
 
 
 def _line_of(loc: list[str], text: str) -> int | None:
     """The line of a key, or of the nearest table above it that the file has; None when there is none."""
     best: tuple[int, int] | None = None
-    table: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
-        if header:
-            table = [p.strip().strip("\"'") for p in header[1].split(".")]
-            path = table
-        else:
-            key = re.match(r"""\s*([A-Za-z0-9_."'-]+)\s*=""", line)
-            if not key:
-                continue
-            path = table + [p.strip().strip("\"'") for p in key[1].split(".")]
+    for number, path in _lines_with_keys(text):
         if path == loc[: len(path)] and (best is None or len(path) > best[0]):
             best = (len(path), number)
     return best[1] if best else None
 
 
-def show(config: Config) -> str:
-    """The configuration as JSON text, defaults filled in."""
-    return config.model_dump_json(indent=2)
+def _lines_with_keys(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and full key of each line that looks like a table's head or a key; that is near enough."""
+    table: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.strip()
+        if words.startswith("["):
+            table = _parts(words.strip("[").split("]", 1)[0])
+            yield number, table
+        elif "=" in words and not words.startswith("#"):
+            yield number, table + _parts(words.split("=", 1)[0])
+
+
+def _parts(key: str) -> list[str]:
+    return [part.strip().strip("\"'") for part in key.split(".")]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge import config
+from edge import config, toml
 from edge.certificate import not_before
 from edge.clock import ManualClock, SystemClock, iso_utc
 from edge.clock_raise import LIMIT_NS, MARK, FakeTime, Witness, build_time, newest, raise_clock, witnesses
@@ -23,7 +23,6 @@ from edge.errors import ClockError
 from edge.protocol.common import Stamp
 from edge.protocol.inner import PressTold
 from edge.protocol.wire import Alert, Press, dump
-from edge.sim import toml
 from edge.sim.pki import Pki
 from edge.store.files import RealFiles
 from edge.store.journal import SLOT, Journal, Kind

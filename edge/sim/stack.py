@@ -17,10 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from edge import config
+from edge import config, toml
 from edge.errors import ConfigError, SetupFailed
 from edge.run import ROLES
-from edge.sim import toml
 from edge.sim.broker import Broker, free_port
 from edge.sim.launcher import Launcher, Program
 from edge.sim.pki import Pki
