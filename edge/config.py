@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,7 +37,7 @@ FilePath = Annotated[Path, AfterValidator(_usable)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class CivicAddress(common.CivicAddress, extra="forbid"):
@@ -66,6 +67,8 @@ class Box(Section):
 
 
 class Paths(Section):
+    """Where files are."""
+
     data: FilePath = Path("/var/lib/edge")
     """Stable storage; each process writes only its own folder in it."""
     run: FilePath = Path("/run/edge")
@@ -84,6 +87,8 @@ class Contact(Section):
 
 
 class Button(Section):
+    """The contacts a person can press, and the one of the lid."""
+
     driver: Literal["gpio", "sim"] = "gpio"
     stable_ms: Annotated[float, Field(ge=2, le=15)] = 5
     """A contact counts when it has been closed this long without an edge."""
@@ -98,6 +103,8 @@ class Button(Section):
 
 
 class Indicator(Section):
+    """Lamp, buzzer and beacon."""
+
     driver: Literal["gpio", "sim"] = "gpio"
     lamp_pin: Pin | None = 24
     buzzer_pin: Pin | None = 25
@@ -106,6 +113,8 @@ class Indicator(Section):
 
 
 class Journal(Section):
+    """The press journal."""
+
     segments: Annotated[int, Field(ge=2, le=64)] = 8
     """Preallocated files of 256 KiB; 64 records each."""
     stall_ms: Annotated[float, Field(ge=20, le=2000)] = 200
@@ -113,6 +122,8 @@ class Journal(Section):
 
 
 class Audio(Section):
+    """Loudspeaker and microphone."""
+
     driver: Literal["sound", "sim"] = "sound"
     device: str | None = None
     """Part of the sound card's name; None takes the system's default."""
@@ -122,6 +133,8 @@ class Audio(Section):
 
 
 class Uplink(Section):
+    """The way to the centre's broker."""
+
     host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
     port: Port = 8883
     ca: FilePath = Path("/etc/edge/tls/ca.pem")
@@ -149,6 +162,8 @@ class Uplink(Section):
 
 
 class ClockSet(Section):
+    """How `edge clock raise` sets the clock."""
+
     setter: Literal["system", "faketime"] = "system"
     """`faketime` writes the offset file of libfaketime: a test's settable clock."""
     faketime_file: FilePath | None = None
@@ -298,9 +313,14 @@ def _one_line(text: str, limit: int = 200) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)[:limit]
 
 
+@cache
+def _schema() -> dict[str, Any]:
+    return Config.model_json_schema()
+
+
 def _keys_beside(loc: list[str]) -> list[str]:
     """The keys that are known where an unknown one was found."""
-    schema = Config.model_json_schema()
+    schema = _schema()
     place: Any = schema
     for part in loc[:-1]:
         place = place.get("properties", {}).get(part) or place.get("additionalProperties") or {}

@@ -18,31 +18,33 @@ def dumps(table: Mapping[str, Any]) -> str:
 
 def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
     plain = {k: v for k, v in table.items() if not isinstance(v, Mapping) and v is not None}
-    lines = [f"{_key(k)} = {_value(v)}" for k, v in plain.items()]
+    lines = [f"{key(name)} = {value(given)}" for name, given in plain.items()]
     if path and (lines or not table):
-        lines = ["", f"[{'.'.join(_key(p) for p in path)}]", *lines]
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            lines += _lines(value, (*path, key))
+        lines = ["", f"[{'.'.join(key(p) for p in path)}]", *lines]
+    for name, given in table.items():
+        if isinstance(given, Mapping):
+            lines += _lines(given, (*path, name))
     return lines
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, str | PurePath):
-        return _text(str(value))
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_value(v) for v in value)}]"
-    raise TypeError(f"no TOML for {type(value).__name__}")
+def value(given: Any) -> str:
+    """One value as TOML writes it; raises TypeError for what TOML cannot say."""
+    if isinstance(given, bool):
+        return "true" if given else "false"
+    if isinstance(given, int | float):
+        return repr(given)
+    if isinstance(given, str | PurePath):
+        return _text(str(given))
+    if isinstance(given, list | tuple):
+        return f"[{', '.join(value(v) for v in given)}]"
+    raise TypeError(f"no TOML for {type(given).__name__}")
+
+
+def key(name: str) -> str:
+    """A key, in quotes where it needs them."""
+    return name if name and set(name) <= _BARE else _text(name)
 
 
 def _text(text: str) -> str:
     # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _key(text: str) -> str:
-    return text if text and set(text) <= _BARE else _text(text)
