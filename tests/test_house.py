@@ -314,7 +314,8 @@ def test_run_installs_only_what_is_missing_and_waits_for_the_lock(machine):
     done, calls = machine("need_packages gcc strace git", installed="gcc")
     assert done.returncode == 0, done.stderr
     assert calls[-1] == (
-        "apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install -y --no-install-recommends strace git"
+        "apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "
+        "install -y --no-install-recommends strace git"
     )
     assert not any(" update" in call for call in calls), "the lists were good enough"
 

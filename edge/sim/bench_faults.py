@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.bench import Report
+from edge.bench import Report, progress
 from edge.sim.rig import PROGRAMS, Broken, Rig, libfaketime, run_edge
 from edge.sim.sabotage import DISK_FULL, IO_ERROR, POINTS, READ_ONLY, SPOILERS, Point
 
@@ -376,8 +376,7 @@ async def measure(folder: Path, runs: int, seed: int, controls: bool) -> Report:
             began_ns = rig.clock.mono_ns()
             await run_one(rig, name, scenario, rng, tally)
             took_s = (rig.clock.mono_ns() - began_ns) / 1e9
-            print(f"\r{number}/{runs} {name} {took_s:.1f} s".ljust(70), end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+            progress(f"{number}/{runs} {name} {took_s:.1f} s")
     caught = 0
     for spoil in SPOILERS if controls else ():
         caught += await run_control(folder / spoil[:4], spoil, rng)

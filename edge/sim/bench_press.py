@@ -28,7 +28,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.bench import Report, Spread, need_real_disk, need_syncing_disk
+from edge.bench import Report, Spread, need_real_disk, need_syncing_disk, progress
 from edge.clock import SystemClock
 from edge.errors import SetupFailed
 from edge.sim.observer import Observer, at_least
@@ -237,8 +237,7 @@ async def _phase(
         await presses.one(into)
         floors["fdatasync"].append(await asyncio.to_thread(disk.once_ms))
         floors["qos1_round_trip"].append(await asyncio.to_thread(broker.once_ms))
-        print(f"\r{name} {number + 1}/{n}".ljust(40), end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+        progress(f"{name} {number + 1}/{n}")
 
 
 @asynccontextmanager
@@ -289,7 +288,7 @@ def _report(n: int, samples: Samples, floors: Samples, by_fault: dict[str, Sampl
             report.metrics[f"{name}.{fault}"] = Spread.of(found[name], "ms")
             healthy = statistics.median(samples[name])
             report.ratios[f"{name}.{fault}_vs_healthy"] = round(statistics.median(found[name]) / healthy, 3)
-    report.failed += _missed(report)
+    report.missed = _missed(report)
     return report
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.bench import Report, Spread, need_real_disk
+from edge.bench import Report, Spread, need_real_disk, progress
 from edge.errors import SetupFailed
 from edge.run import ROLES
 from edge.sim.observer import Observer
@@ -59,8 +59,7 @@ async def _measure(folder: Path, seconds: int) -> Report:
             await asyncio.sleep(1)
             for role in ROLES:
                 rss[role].append(_rss_mb(stack.launcher.pid(role)))
-            print(f"\ridle {second + 1}/{seconds} s", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
+            progress(f"idle {second + 1}/{seconds} s")
         written = {role: _written(stack.launcher.pid(role)) - before[role] for role in ROLES}
         await stack.launcher.stop("desk")
         heartbeat = await asyncio.to_thread(_heartbeat_bytes, stack)
@@ -79,9 +78,11 @@ async def _measure(folder: Path, seconds: int) -> Report:
     report.counts = {f"idle_bytes_per_hour_{role}": round(n * per_hour) for role, n in written.items()}
     report.counts["idle_bytes_per_hour"] = round(sum(written.values()) * per_hour)
     found = {**{n: s.max for n, s in report.metrics.items()}, **report.counts}
-    report.failed = [
-        f"{name} <= {limit:g}: {found[name]:g}" for name, limit in LIMITS.items() if found[name] > limit
-    ]
+    for name, limit in LIMITS.items():
+        if found[name] > limit:
+            # A message is as long on every machine; the rest depends on the interpreter and the moment.
+            reasons = report.failed if name == "heartbeat_bytes" else report.missed
+            reasons.append(f"{name} <= {limit:g}: {found[name]:g}")
     return report
 
 
