@@ -20,6 +20,7 @@ from pathlib import Path
 
 from edge.errors import StoreError
 from edge.store.files import File, Files
+from edge.store.lock import Lock
 
 SLOT = 4096
 SLOTS_PER_SEGMENT = 64
@@ -57,6 +58,7 @@ class Journal:
         self._folder = folder
         self._files = files
         self._segments = segments
+        self._lock = Lock(folder.parent)
         self._open: list[File] = []
         self._used: dict[int, int] = {}
         """Slot -> sequence number of the record in it."""
@@ -100,6 +102,7 @@ class Journal:
         except OSError as error:
             self.close()
             raise StoreError(f"journal in {self._folder} cannot be written: {error}") from error
+        self._lock.share()
 
     def append(self, kind: Kind, seq: int, payload: bytes) -> None:
         """Writes one record and returns when it is on stable storage.
@@ -127,6 +130,7 @@ class Journal:
         for file in self._open:
             file.close()
         self._open.clear()
+        self._lock.release()
 
     def _free_slot(self) -> int:
         if not self._open:

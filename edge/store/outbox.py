@@ -21,6 +21,7 @@ from typing import Any
 
 from edge.clock import Clock
 from edge.errors import StoreError
+from edge.store.lock import Lock
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Outbox:
         self._path = path
         self._max_rows = max_rows
         self._max_bytes = max_bytes
+        self._lock = Lock(path.parent)
         self._db: sqlite3.Connection | None = None
         self._size: dict[int, list[int]] = {}
         """Priority -> [rows, bytes]."""
@@ -78,6 +80,7 @@ class Outbox:
         self.close()
         try:
             self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            self._lock.share()
             self._db = connect(self._path)
             if fault := check(self._db):
                 self._put_aside(fault)
@@ -98,6 +101,7 @@ class Outbox:
             with contextlib.suppress(sqlite3.Error):
                 self._db.close()
             self._db = None
+        self._lock.release()
 
     def commit(self, jobs: list[Callable[[Outbox], Any]]) -> list[Any]:
         """Runs all jobs in one transaction; returns their results once that is on stable storage.
@@ -224,6 +228,7 @@ class Outbox:
             old = Path(f"{self._path}{suffix}")
             if old.exists():
                 os.replace(old, Path(f"{self._path}.damaged{suffix}"))
+        self._lock.share()
         self._db = connect(self._path)
         self._size = {}
 
