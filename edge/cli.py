@@ -6,6 +6,7 @@ Modules are imported only by the subcommand that needs them, so that a process s
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -32,14 +33,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # No plugin of another package runs in these processes; looking for some would be a tenth of their start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     parser = argparse.ArgumentParser(prog="edge", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--version", action="version", version=f"edge {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     for name, (module, text) in COMMANDS.items():
-        sub = commands.add_parser(name, help=text, description=text)
-        if name == chosen:
-            import_module(module).add_arguments(sub)
+        # Only the chosen one is built: a process on its way to a button makes no parsers nobody asks for.
+        if name == chosen or chosen not in COMMANDS:
+            sub = commands.add_parser(name, help=text, description=text)
+            if name == chosen:
+                import_module(module).add_arguments(sub)
     args = parser.parse_args(arguments)
     try:
         return int(import_module(COMMANDS[args.command][0]).main(args))

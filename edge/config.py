@@ -17,8 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from edge.errors import ConfigError
 from edge.protocol import common
-from edge.protocol.common import Language, Name, Text
-from edge.protocol.wire import Routing
+from edge.protocol.common import Language, Name, Routing, Text
 
 MAX_BYTES = 256 * 1024
 Pin = Annotated[int, Field(ge=0, le=53)]
@@ -47,7 +46,7 @@ class CivicAddress(common.CivicAddress, extra="forbid"):
 class Place(common.Place, extra="forbid"):
     """Where the box stands: WGS 84 degrees and a street address."""
 
-    civic: CivicAddress = CivicAddress()
+    civic: CivicAddress = CivicAddress.model_construct()
 
 
 class Box(Section):
@@ -201,13 +200,13 @@ class Config(Section):
     """The whole file. A box needs [box]; a desk needs [desk]."""
 
     box: Box | None = None
-    paths: Paths = Paths()
-    button: Button = Button()
-    indicator: Indicator = Indicator()
-    journal: Journal = Journal()
-    audio: Audio = Audio()
-    uplink: Uplink = Uplink()
-    clock: ClockSet = ClockSet()
+    paths: Paths = Paths.model_construct()
+    button: Button = Button.model_construct()
+    indicator: Indicator = Indicator.model_construct()
+    journal: Journal = Journal.model_construct()
+    audio: Audio = Audio.model_construct()
+    uplink: Uplink = Uplink.model_construct()
+    clock: ClockSet = ClockSet.model_construct()
     desk: Desk | None = None
     sim: Sim | None = None
 

@@ -20,9 +20,9 @@ from edge.clock import ManualClock, SystemClock, iso_utc
 from edge.clock_raise import LIMIT_NS, MARK, FakeTime, Witness, build_time, newest, raise_clock, witnesses
 from edge.config import Config
 from edge.errors import ClockError
-from edge.protocol.common import Stamp
+from edge.protocol.common import Press, Stamp
 from edge.protocol.inner import PressTold
-from edge.protocol.wire import Alert, Press, dump
+from edge.protocol.wire import Alert, dump
 from edge.sim.pki import Pki
 from edge.store.files import RealFiles
 from edge.store.journal import SLOT, Journal, Kind

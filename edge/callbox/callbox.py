@@ -17,7 +17,7 @@ from edge.clock import Clock
 from edge.config import Config
 from edge.errors import DriverError
 from edge.ids import uuid7
-from edge.protocol.common import Stamp
+from edge.protocol.common import Press, Stamp
 from edge.protocol.inner import (
     Custody,
     Delivery,
@@ -28,7 +28,6 @@ from edge.protocol.inner import (
     PressTold,
     Unsettled,
 )
-from edge.protocol.wire import Press
 from edge.store.journal import Journal, Kind, Record
 from edge.store.journal_writer import JournalWriter
 
@@ -95,14 +94,14 @@ class Callbox:
         bus.on(Order, self._on_order)
 
     def start(self) -> None:
-        """Claims the lines first: from here on a press is seen. The journal is read beside it."""
-        self._writer.start()
+        """Claims the lines: from here on a press is seen. The journal is read in the loop's next turn."""
         try:
             self._pins.start(self._on_edge)
         except DriverError as error:
             # A box without its buttons is broken, but it must be able to say so.
             self._fault("button", str(error))
         self._loop.call_later(RESTORE_WAIT_S, self._arm)
+        self._loop.call_soon(self._writer.start)
         self._loop.call_soon(self._warm)
         self._tasks = [
             self._loop.create_task(self._reread(), name="reread"),

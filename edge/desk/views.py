@@ -10,8 +10,7 @@ from edge.desk.book import Incident
 from edge.desk.core import Action, AnswerTest, Close, Coming, Reopen, Seen
 from edge.desk.roster import Box
 from edge.desk.service import DeskHealth
-from edge.protocol.common import Disposition, Stamp, Text
-from edge.protocol.wire import CommandName
+from edge.protocol.common import CommandName, Disposition, Stamp, Text
 
 
 class Body(BaseModel):

@@ -25,7 +25,11 @@ Nanoseconds = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Value = Text | float | Annotated[int, Field(ge=-(2**53), le=2**53)] | bool | None
 """A fact by name: what JSON can say in one word, and every JSON reader understands alike."""
+Argument = Annotated[Text, StringConstraints(max_length=60)]
+Routing = Annotated[str, StringConstraints(pattern=r"^[0-9+*#]{2,16}$")]
+"""The number a service is reached by: 112 police, 181 or 1091 women's helpline, 108 medical."""
 Language = Literal["hi", "en"]
+CommandName = Literal["ping", "rebirth", "press_test", "arm_test", "indicator_test", "log_level", "restart"]
 
 Disposition = Literal["real", "test", "prank", "false"]
 CitizenState = Literal[
@@ -97,3 +101,23 @@ class Place(Model):
     lat: Annotated[float, Field(ge=-90, le=90)]
     lon: Annotated[float, Field(ge=-180, le=180)]
     civic: CivicAddress = CivicAddress.model_construct()
+
+
+class Press(Model):
+    """One accepted press, as the journal keeps it and every copy of it says it."""
+
+    press_id: Id
+    incident_id: Id
+    """The first press's id; later presses of this box carry it until the desk closes the incident."""
+    button: Name
+    service: Name
+    routing: Routing
+    at: Stamp
+    """The moment of the kernel's edge; `seq` is the journal's."""
+    silent: bool = False
+    """The contact, or a long hold, asked for no lamp and no sound."""
+    test: bool = False
+    test_by: Text | None = None
+    """Who armed or ordered the test; the desk asks that person (I10)."""
+    held_at_start: bool = False
+    """The contact was found closed when the box started."""

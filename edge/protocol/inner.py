@@ -6,8 +6,19 @@ from typing import Literal
 
 from pydantic import Field
 
-from edge.protocol.common import CitizenState, Count, Id, Model, Name, Nanoseconds, Stamp, Text
-from edge.protocol.wire import Argument, CommandName, Press
+from edge.protocol.common import (
+    Argument,
+    CitizenState,
+    CommandName,
+    Count,
+    Id,
+    Model,
+    Name,
+    Nanoseconds,
+    Press,
+    Stamp,
+    Text,
+)
 
 State = Literal["released", "held", "stuck", "unknown"]
 

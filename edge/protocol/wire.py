@@ -7,40 +7,20 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from edge.protocol.common import (
+    Argument,
+    CommandName,
     Count,
     Disposition,
     Id,
     Model,
     Name,
     Place,
+    Press,
+    Routing,
     Stamp,
     Text,
     Value,
 )
-
-Argument = Annotated[Text, StringConstraints(max_length=60)]
-Routing = Annotated[str, StringConstraints(pattern=r"^[0-9+*#]{2,16}$")]
-"""The number a service is reached by: 112 police, 181 or 1091 women's helpline, 108 medical."""
-
-
-class Press(Model):
-    """One accepted press, as the journal keeps it and every copy of it says it."""
-
-    press_id: Id
-    incident_id: Id
-    """The first press's id; later presses of this box carry it until the desk closes the incident."""
-    button: Name
-    service: Name
-    routing: Routing
-    at: Stamp
-    """The moment of the kernel's edge; `seq` is the journal's."""
-    silent: bool = False
-    """The contact, or a long hold, asked for no lamp and no sound."""
-    test: bool = False
-    test_by: Text | None = None
-    """Who armed or ordered the test; the desk asks that person (I10)."""
-    held_at_start: bool = False
-    """The contact was found closed when the box started."""
 
 
 class Alert(Model):
@@ -165,10 +145,6 @@ class Ack(Model):
     desk: Name
     by: Text = ""
     disposition: Disposition | None = None
-
-
-COMMANDS = ("ping", "rebirth", "press_test", "arm_test", "indicator_test", "log_level", "restart")
-CommandName = Literal["ping", "rebirth", "press_test", "arm_test", "indicator_test", "log_level", "restart"]
 
 
 class Command(Model):

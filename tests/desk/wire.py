@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from edge.clock import ManualClock
-from edge.protocol.common import CivicAddress, Place, Stamp
-from edge.protocol.wire import Alert, Birth, Event, Health, OpenIncident, Press, ProcessHealth, Result
+from edge.protocol.common import CivicAddress, Place, Press, Stamp
+from edge.protocol.wire import Alert, Birth, Event, Health, OpenIncident, ProcessHealth, Result
 
 PLACE = Place(lat=23.8388, lon=78.7378, civic=CivicAddress(A3="Sagar", LOC="Bus stand, gate 2"))
 

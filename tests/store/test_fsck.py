@@ -16,9 +16,9 @@ from edge.cli import main
 from edge.clock import ManualClock
 from edge.errors import StoreError
 from edge.ids import uuid7
-from edge.protocol.common import Place, Stamp
+from edge.protocol.common import Place, Press, Stamp
 from edge.protocol.inner import PressTold
-from edge.protocol.wire import Alert, Press, Result, dump
+from edge.protocol.wire import Alert, Result, dump
 from edge.store import lock
 from edge.store.files import RealFiles
 from edge.store.findings import Report
