@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
-import inspect
 import os
 import sys
 import textwrap
@@ -19,6 +17,7 @@ from edge import config, toml
 from edge.cli import DEFAULT_CONFIG
 from edge.config import Config
 from edge.errors import ConfigError
+from edge.protocol.docstrings import field_docs
 
 WIDTH = 100
 _PATTERNS = {
@@ -117,7 +116,7 @@ def _table(path: tuple[str, ...], model: type[BaseModel], value: BaseModel | Non
             tables += entries((*path, name), inner, set_to)
             continue
         shown = set_to if value is not None else default
-        told = [*_comment(_docs(model).get(name, "")), *_comment(_allowed(model, name, default))]
+        told = [*_comment(field_docs(model).get(name, "")), *_comment(_allowed(model, name, default))]
         if isinstance(default, Mapping):
             tables += ["", *told, f"{off}[{_path((*path, name))}]"]
             tables += [f"{off}{line}" for line in toml.dumps(shown or {}).splitlines() if line]
@@ -149,26 +148,6 @@ def _model(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for a in get_args(annotation) if (found := _model(a)) is not None), None)
-
-
-@cache
-def _docs(model: type[BaseModel]) -> dict[str, str]:
-    """The text below each field, from the source: nothing at run time needs it, and reading it is slow."""
-    docs: dict[str, str] = {}
-    for parent in reversed(model.__mro__):
-        if not (issubclass(parent, BaseModel) and parent.__module__.startswith("edge.")):
-            continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for field, text in zip(body.body, body.body[1:], strict=False):
-            if (
-                isinstance(field, ast.AnnAssign)
-                and isinstance(field.target, ast.Name)
-                and isinstance(text, ast.Expr)
-                and isinstance(text.value, ast.Constant)
-            ):
-                docs[field.target.id] = str(text.value.value)
-    return docs
 
 
 def _allowed(model: type[BaseModel], name: str, default: Any) -> str:

@@ -5,5 +5,6 @@
 - ``inner``   what crosses the bus between the processes of one box
 - ``topics``  the MQTT topics: fixed depth, one direction a channel
 - ``inbound`` the one door: bounded, validated or refused with a reason
+- ``channels`` the channels as an integrator sees them, with examples
 - ``schema``  JSON Schemas and the AsyncAPI 3 document made from the models
 """

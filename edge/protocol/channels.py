@@ -108,8 +108,8 @@ CHANNELS = (
     ),
     Channel(
         *("box", "alert", "box", Alert, 1, False, None),
-        "Never expires. Repeated under the same `id` with `attempt` counted up: until a receipt after 2, 4, 8, "
-        "15, 15 ... s, then every 15 s until a person has acknowledged the incident.",
+        "Never expires. Repeated under the same `id` with `attempt` counted up: without a receipt after 2, "
+        "4, 8, 15, 15 ... s, and then every 15 s until a person has acknowledged the incident.",
         (
             Alert(
                 id=_PRESS,
