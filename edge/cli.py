@@ -11,9 +11,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from edge import __version__
-from edge.errors import EdgeError
+from edge.errors import EdgeError, MissingPackage
 
 DEFAULT_CONFIG = Path("/etc/edge/edge.toml")
 
@@ -33,6 +34,20 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except EdgeError as error:
+        print(f"edge {next(a for a in arguments if a in COMMANDS)}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # `edge config show | head`: the reader has what it wanted, and nothing can be said at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(arguments: list[str]) -> int:
     # No plugin of another package runs in these processes; looking for some would be a tenth of their start.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     parser = argparse.ArgumentParser(prog="edge", description=__doc__.splitlines()[0] if __doc__ else None)
@@ -44,15 +59,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == chosen or chosen not in COMMANDS:
             sub = commands.add_parser(name, help=text, description=text)
             if name == chosen:
-                import_module(module).add_arguments(sub)
+                _part(module).add_arguments(sub)
     args = parser.parse_args(arguments)
+    status = int(_part(COMMANDS[args.command][0]).main(args))
+    sys.stdout.flush()
+    return status
+
+
+def _part(module: str) -> Any:
+    """The module of a subcommand; raises MissingPackage where only another part of the product is there."""
     try:
-        return int(import_module(COMMANDS[args.command][0]).main(args))
-    except EdgeError as error:
-        print(f"edge {args.command}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "edge":
+            raise
+        raise MissingPackage(
+            f"the Python package {error.name} is not installed: this machine has not the part of the product "
+            "that this needs (box, desk or sim)"
+        ) from None
 
 
 if __name__ == "__main__":

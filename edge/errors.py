@@ -59,3 +59,7 @@ class DeskBusy(EdgeError, TimeoutError):
 
 class CertificateError(EdgeError, ValueError):
     """A certificate file holds no certificate that can be understood."""
+
+
+class MissingPackage(EdgeError, ModuleNotFoundError):
+    """A Python package that a subcommand needs is not installed on this machine."""

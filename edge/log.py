@@ -25,6 +25,16 @@ def set_level(level: str) -> None:
     logging.getLogger().setLevel(level.upper())
 
 
+class _OneLine(logging.Formatter):
+    """A message is one line, whatever stood in a value; only our own trace of an error follows below it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        text = super().formatMessage(record)
+        if text.isprintable():
+            return text
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def _handler(process: str) -> logging.Handler:
     # JournalHandler throws records away without a word where journald is absent, so look first; and a
     # process that a person started in a terminal is read in that terminal.
@@ -35,8 +45,8 @@ def _handler(process: str) -> logging.Handler:
             pass
         else:
             handler: logging.Handler = JournalHandler(SYSLOG_IDENTIFIER=f"edge-{process}")
-            handler.setFormatter(logging.Formatter("%(message)s"))
+            handler.setFormatter(_OneLine("%(message)s"))
             return handler
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(f"%(asctime)s {process} %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(_OneLine(f"%(asctime)s {process} %(levelname)s %(name)s %(message)s"))
     return handler
