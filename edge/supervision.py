@@ -25,7 +25,7 @@ from edge.protocol.inner import Alive, Done
 log = logging.getLogger(__name__)
 
 RESTART_AFTER_S = 1.0
-SWITCH_S = 0.0005
+SWITCH_S = 0.00002
 ALIVE_S = 2.0
 """Period of the `Alive` message of each process."""
 

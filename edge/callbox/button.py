@@ -69,6 +69,11 @@ class Contact:
         return "stuck" if What.STUCK in self._told else "held"
 
     @property
+    def first_edge_ns(self) -> int:
+        """The edge at which the press began that is now being made, or was made last."""
+        return self._first_edge_ns
+
+    @property
     def unseen(self) -> bool:
         """Nothing was seen of this line yet."""
         return self._level is None

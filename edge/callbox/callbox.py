@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections import OrderedDict
+from dataclasses import dataclass
 
 from edge import supervision
 from edge.bus import Bus
@@ -44,6 +45,16 @@ HELD_WAIT_S = 5.0
 """A contact held at start waits so long for the journal to say whether it was counted already."""
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A press written down before it is one."""
+
+    told: PressTold
+    filing: Filing
+    payload: bytes
+    """Its journal record."""
+
+
 class Callbox:
     """Drives everything a press touches on this box."""
 
@@ -74,6 +85,8 @@ class Callbox:
         self._told: dict[str, PressTold] = {}
         """Presses of the open incident, which stay told until a person has acknowledged."""
         self._faults: dict[str, str] = {}
+        self._drafts: dict[str, Draft] = {}
+        """Contact -> the press that the edge now in its stable window may become."""
         self._armed = False
         self._journal_known = False
         self._done: OrderedDict[str, Done] = OrderedDict()
@@ -204,6 +217,8 @@ class Callbox:
                 del self._waiting_edges[:-1000]
             return
         self._happened(contact.edge(level, at_ns))
+        if level and line != TAMPER and contact.state == "released":
+            self._make_ready(line, contact.first_edge_ns)
         # The loop may be late: what is due by now is looked at now.
         self._tick()
 
@@ -262,71 +277,88 @@ class Callbox:
 
     def _pressed(self, event: ContactEvent, ordered_by: str | None = None) -> None:
         """A contact was accepted. The disk's thread gets it first, then the lamp; neither waits."""
-        confirmed_ns = self._clock.mono_ns()
-        contact = self._config.button.contacts[event.contact]
-        press_id = uuid7(self._clock)
-        filing = self._book.file(
-            press_id,
-            contact.service,
-            silent=contact.silent,
-            now_ns=confirmed_ns,
-            ordered_test_by=ordered_by,
-        )
-        seq = self._writer.next_seq()
-        told = self._describe(event, press_id, filing, seq, confirmed_ns)
+        now_ns = self._clock.mono_ns()
+        draft = self._drafts.pop(event.contact, None)
+        if draft is None or not self._still_true(draft, event, now_ns, ordered_by):
+            draft = self._draft(event, now_ns, ordered_by)
         self._writer.submit(
             Kind.PRESS,
-            seq,
-            told.model_dump_json(by_alias=True, exclude_none=True).encode(),
-            lambda durable, stored_ns: self._stored(told, durable, stored_ns),
+            draft.told.press.at.seq,
+            draft.payload,
+            lambda durable, stored_ns: self._stored(draft.told, durable, stored_ns, now_ns),
         )
         # In the loop's next turn: waiting for it lets the disk's thread begin.
-        self._loop.call_soon(self._answer, press_id)
-
-    def _answer(self, press_id: str) -> None:
-        """Lamp and buzzer, now; and the bus, for voice and camera."""
-        self._show()
-        self._loop.call_later(PRESSED_SHOWN_NS / 1e9, self._show)
-        self._tell_incident()
-        log.info("press press_id=%s incident=%s", press_id, self._book.open and self._book.open.incident_id)
-
-    def _describe(
-        self, event: ContactEvent, press_id: str, filing: Filing, seq: int, confirmed_ns: int
-    ) -> PressTold:
+        self._loop.call_soon(self._answer)
         contact = self._config.button.contacts[event.contact]
+        self._book.file(
+            draft.told.press.press_id,
+            contact.service,
+            silent=contact.silent,
+            now_ns=now_ns,
+            ordered_test_by=ordered_by,
+        )
+
+    def _make_ready(self, name: str, edge_ns: int) -> None:
+        """A closing edge begins the stable window, in which the box has nothing else to do: it writes down
+        the press this may become, so that the press itself has only to be handed to the disk."""
+        known = self._drafts.get(name)
+        if known is None or known.told.edge_ns != edge_ns:
+            event = ContactEvent(What.PRESSED, name, edge_ns)
+            self._drafts[name] = self._draft(
+                event, edge_ns + round(self._config.button.stable_ms * 1e6), None
+            )
+            self._writer.wake()
+
+    def _warm(self) -> None:
+        """Builds the models once, for a press that nobody made; the first real one does not pay for it."""
+        for name in list(self._config.button.contacts)[:1]:
+            self._draft(ContactEvent(What.PRESSED, name, 0), 0, None)
+
+    def _draft(self, event: ContactEvent, confirmed_ns: int, ordered_by: str | None) -> Draft:
+        contact = self._config.button.contacts[event.contact]
+        press_id = uuid7(self._clock)
+        filing = self._book.where(press_id, confirmed_ns, ordered_test_by=ordered_by)
+        stamp = Stamp.of(self._clock.read(), self._writer.next_seq())
         press = Press(
             press_id=press_id,
             incident_id=filing.incident_id,
             button=event.contact,
             service=contact.service,
             routing=self._box.services[contact.service],
-            at=Stamp.of(self._clock.read(), seq).model_copy(update={"mono_ns": event.edge_ns}),
+            at=stamp.model_copy(update={"mono_ns": event.edge_ns}),
             silent=contact.silent,
             test=filing.test,
             test_by=filing.test_by,
             held_at_start=event.held_at_start,
         )
-        return PressTold(
+        told = PressTold(
             press=press,
             durable=True,
             edge_ns=event.edge_ns,
             confirmed_ns=confirmed_ns,
             stored_ns=confirmed_ns,
         )
+        return Draft(told, filing, told.model_dump_json(by_alias=True, exclude_none=True).encode())
 
-    def _warm(self) -> None:
-        """Describes a press that nobody made: the first real one does not pay for building the models."""
-        for name in list(self._config.button.contacts)[:1]:
-            press_id, now_ns = uuid7(self._clock), self._clock.mono_ns()
-            filing = Filing(press_id, test=True, test_by=None)
-            told = self._describe(ContactEvent(What.PRESSED, name, now_ns), press_id, filing, 0, now_ns)
-            told.model_dump_json(by_alias=True, exclude_none=True)
+    def _still_true(self, draft: Draft, event: ContactEvent, now_ns: int, ordered_by: str | None) -> bool:
+        """Whether what was written down at the edge is the press that it has become."""
+        told = draft.told
+        filing = self._book.where(told.press.press_id, now_ns, ordered_test_by=ordered_by)
+        return told.edge_ns == event.edge_ns and not event.held_at_start and filing == draft.filing
 
-    def _stored(self, told: PressTold, durable: bool, stored_ns: int) -> None:
+    def _answer(self) -> None:
+        """Lamp and buzzer, now; and the bus, for voice and camera."""
+        self._show()
+        self._tell_incident()
+        self._loop.call_later(PRESSED_SHOWN_NS / 1e9, self._show)
+
+    def _stored(self, told: PressTold, durable: bool, stored_ns: int, confirmed_ns: int) -> None:
         """The journal or the fallback has the press: only now the network may be tried (I1)."""
-        told = told.model_copy(update={"durable": durable, "stored_ns": stored_ns})
-        press_id = told.press.press_id
+        told = told.model_copy(
+            update={"durable": durable, "stored_ns": stored_ns, "confirmed_ns": confirmed_ns}
+        )
         self._bus.publish(told)
+        press_id = told.press.press_id
         self._unsettled[press_id] = told
         if self._book.open is not None and self._book.open.incident_id == told.press.incident_id:
             self._told[press_id] = told

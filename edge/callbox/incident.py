@@ -63,10 +63,8 @@ class IncidentBook:
         """A named technician will press: contacts count as a test until the time is over."""
         self._armed = (by, now_ns)
 
-    def file(
-        self, press_id: str, service: str, *, silent: bool, now_ns: int, ordered_test_by: str | None = None
-    ) -> Filing:
-        """Puts a new press into its incident and says which.
+    def where(self, press_id: str, now_ns: int, *, ordered_test_by: str | None = None) -> Filing:
+        """Where a press would belong that was made now; changes nothing.
 
         A contact is real unless a test is armed and no real incident is open. `ordered_test_by` marks a
         press that no contact made (ask `may_test` before).
@@ -74,15 +72,24 @@ class IncidentBook:
         test_by = ordered_test_by or self._armed_by(now_ns)
         real_is_open = self.open is not None and not self.open.test
         test = test_by is not None and not real_is_open
-        if self.open is None or self.open.test != test:
-            self.open = Open(press_id, service, test, now_ns, dark=silent)
+        joins = self.open is not None and self.open.test == test
+        incident_id = self.open.incident_id if self.open is not None and joins else press_id
+        return Filing(incident_id, test, test_by if test else None)
+
+    def file(
+        self, press_id: str, service: str, *, silent: bool, now_ns: int, ordered_test_by: str | None = None
+    ) -> Filing:
+        """Puts a new press where it belongs, and says so."""
+        filing = self.where(press_id, now_ns, ordered_test_by=ordered_test_by)
+        if self.open is None or self.open.incident_id != filing.incident_id:
+            self.open = Open(press_id, service, filing.test, now_ns, dark=silent)
             self._closed_ns = None
         book = self.open
         book.pressed_ns = now_ns
         # A later press does not light up a dark incident: whoever made it dark is in danger.
         if len(book.presses) < MAX_PRESSES:
             book.presses.append(press_id)
-        return Filing(book.incident_id, test, test_by if test else None)
+        return filing
 
     def may_test(self) -> bool:
         """A synthetic test press is refused while a real incident is open."""

@@ -15,6 +15,7 @@ from edge.protocol.common import CitizenState
 log = logging.getLogger(__name__)
 
 TEST_NS = 3_000_000_000
+LOG_AFTER_S = 0.05
 
 
 class Signaller:
@@ -35,11 +36,14 @@ class Signaller:
         showing = (state, dark, fault)
         if showing == self._shown and self._levels:
             return False
-        log.info("citizen state=%s dark=%s fault=%s", *showing)
         self._shown, self._began_ns = showing, self._clock.mono_ns()
         if state != "idle":
             self._test_until_ns = 0
         self._drive()
+        # After the lamp: a log that is slow to write does not delay it.
+        asyncio.get_running_loop().call_later(
+            LOG_AFTER_S, log.info, "citizen state=%s dark=%s fault=%s", *showing
+        )
         return True
 
     def test(self) -> None:
