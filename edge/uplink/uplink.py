@@ -165,10 +165,11 @@ class Uplink:
         """A press goes out at once, and into the outbox at the same time."""
         if self._book.press(told, self._clock.mono_ns()):
             self._send_due()
-            self._commit_alert(told)
+            # The loop's next turns: the broker's answer is not kept waiting for them.
+            self._loop.call_soon(self._commit_alert, told)
+            self._loop.call_soon(self._tell_delivery)
             if not self._session.up:
                 self._session.hurry()
-            self._tell_delivery()
 
     def _on_unsettled(self, sender: str, unsettled: Unsettled) -> None:
         for told in unsettled.presses:
