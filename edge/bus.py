@@ -13,6 +13,7 @@ import json
 import logging
 import re
 import stat
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from edge.protocol.inner import BUS
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024
+RECONNECT_S = 0.25
 PROCESS = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 Handler = Callable[[str, Any], None]
 """Called with the sender's process name and the message."""
@@ -49,6 +51,9 @@ class Bus:
         self._watched: int | None = None
         """The descriptor by which the loop learns that there may be messages."""
         self._coming_back = False
+        self._monitor: zmq.Socket[bytes] | None = None
+        self._cut: set[str] = set()
+        """Endpoints of peers that were connected and are not."""
 
     def on(self, model: type[Model], handler: Handler) -> None:
         """Calls `handler` for each message of that model from any peer."""
@@ -71,6 +76,9 @@ class Bus:
         self._watched = descriptor
         asyncio.get_running_loop().add_reader(self._watched, self._readable)
         self._read()
+        assert self._monitor is not None
+        asyncio.get_running_loop().add_reader(self._monitor.fileno(), self._linked)
+        self._linked()
 
     def _connect(self) -> None:
         self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -87,6 +95,7 @@ class Bus:
         self._in.setsockopt(zmq.RECONNECT_IVL_MAX, 250)
         self._in.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
         self._in.setsockopt(zmq.RCVHWM, 1000)
+        self._monitor = self._in.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECTED)
         for kind in self._handlers:
             self._in.subscribe(f"{kind}\n".encode())
         for peer in self._peers:
@@ -98,8 +107,12 @@ class Bus:
             raise BusError("bus is not open")
         head = f"{_KINDS[type(message)]}\n{self._process}\n".encode()
         body = message.model_dump_json(by_alias=True, exclude_none=True).encode()
+        frame = head + body
+        if len(frame) > MAX_BYTES:
+            log.error("bus message dropped kind=%s reason='%d bytes'", _KINDS[type(message)], len(frame))
+            return
         with contextlib.suppress(zmq.Again):
-            self._out.send(head + body, zmq.DONTWAIT)
+            self._out.send(frame, zmq.DONTWAIT)
 
     def _readable(self) -> None:
         if not self._coming_back:
@@ -128,6 +141,30 @@ class Bus:
         else:
             self._hand_on(kind, sender, message)
 
+    def _linked(self) -> None:
+        """Connections to peers have begun or ended.
+
+        ZeroMQ makes a new one where the peer went away, but not where the peer sent what it may not (a frame
+        that is too long): this process would be deaf to it for ever. So it is told to, after a pause that
+        leaves a peer without manners no hold on this process.
+        """
+        while self._monitor is not None:
+            try:
+                event, endpoint = self._monitor.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            if int.from_bytes(event[:2], sys.byteorder) == zmq.EVENT_CONNECTED:
+                self._cut.discard(endpoint.decode())
+            else:
+                self._cut.add(endpoint.decode())
+                asyncio.get_running_loop().call_later(RECONNECT_S, self._connect_again, endpoint.decode())
+
+    def _connect_again(self, endpoint: str) -> None:
+        if self._in is not None and endpoint in self._cut:
+            with contextlib.suppress(zmq.ZMQError):
+                self._in.disconnect(endpoint)
+            self._in.connect(endpoint)
+
     def _hand_on(self, kind: str, sender: str, message: Model) -> None:
         for handler in self._handlers.get(kind, ()):
             try:
@@ -139,14 +176,18 @@ class Bus:
         if self._watched is not None:
             asyncio.get_running_loop().remove_reader(self._watched)
             self._watched = None
+        if self._monitor is not None:
+            asyncio.get_running_loop().remove_reader(self._monitor.fileno())
         self._close_sockets()
         self._context.term()
 
     def _close_sockets(self) -> None:
+        if self._in is not None and self._monitor is not None:
+            self._in.disable_monitor()
         for socket in (self._out, self._in):
             if socket is not None:
                 socket.close()
-        self._out = self._in = None
+        self._out = self._in = self._monitor = None
 
 
 def _split(frame: bytes) -> tuple[str, str, bytes]:
