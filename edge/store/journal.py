@@ -12,6 +12,7 @@ payload (JSON, at most 4072 bytes), zeros.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ SEGMENT = SLOT * SLOTS_PER_SEGMENT
 MAX_SEGMENTS = 64
 _HEAD = struct.Struct("<4sIQHB5x")
 _MAGIC = b"EJ01"
+_NAME = re.compile(r"press-([0-9]{3})\.seg")
 MAX_PAYLOAD = SLOT - _HEAD.size
 
 
@@ -88,17 +90,17 @@ class Journal:
         """Opens for writing and makes what is missing; raises StoreError (disk full, read-only, absent)."""
         self.close()
         try:
-            names = set(self._files.names(self._folder))
-            count = max(self._segments, sum(name.endswith(".seg") for name in names))
-            for index in range(count):
+            there = _indices(self._files.names(self._folder))
+            # Up to the highest that is there: growing must never make a segment in place of an old one.
+            for index in range(max([self._segments, *(i + 1 for i in there)])):
                 path = self._folder / _name(index)
-                if path.name not in names:
+                if index not in there:
                     self._files.create(path, SEGMENT)
                 file = self._files.open(path, write=True)
+                self._open.append(file)
                 if file.size() < SEGMENT:
                     # Cut short, by a repair or a bad disk: what is left of it stays readable.
                     _extend(file)
-                self._open.append(file)
         except OSError as error:
             self.close()
             raise StoreError(f"journal in {self._folder} cannot be written: {error}") from error
@@ -189,20 +191,23 @@ def read(folder: Path, files: Files) -> tuple[list[tuple[int, Record]], int]:
     """Every whole record of a folder with its slot, and the number of damaged slots; changes nothing.
 
     Raises:
-        StoreError: the folder cannot be read.
+        StoreError: the folder, a segment as such, or all that is in them cannot be read.
     """
     found: list[tuple[int, Record]] = []
-    damaged = 0
+    damaged = good = 0
+    fault: OSError | None = None
     try:
-        for name in files.names(folder):
-            if not name.endswith(".seg"):
-                continue
-            index = int(name.removeprefix("press-").removesuffix(".seg"))
-            file = files.open(folder / name, write=False)
+        for index in _indices(files.names(folder)):
+            file = files.open(folder / _name(index), write=False)
             try:
-                size = file.size()
-                for number in range(min(SLOTS_PER_SEGMENT, -(-size // SLOT))):
-                    data = file.read(number * SLOT, SLOT)
+                for number in range(min(SLOTS_PER_SEGMENT, -(-file.size() // SLOT))):
+                    try:
+                        data = file.read(number * SLOT, SLOT)
+                    except OSError as error:
+                        # The disk cannot give this page; the others may still be good.
+                        fault, damaged = error, damaged + 1
+                        continue
+                    good += 1
                     record = decode(data)
                     if record is not None:
                         found.append((index * SLOTS_PER_SEGMENT + number, record))
@@ -210,9 +215,17 @@ def read(folder: Path, files: Files) -> tuple[list[tuple[int, Record]], int]:
                         damaged += 1
             finally:
                 file.close()
-    except (OSError, ValueError) as error:
-        raise StoreError(f"journal in {folder} cannot be read: {error}") from error
+    except OSError as error:
+        fault, good = error, 0
+    if fault is not None and not good:
+        raise StoreError(f"journal in {folder} cannot be read: {fault}") from fault
     return found, damaged
+
+
+def _indices(names: list[str]) -> list[int]:
+    """The numbers of the segments among the names in a folder; what has another name is not ours."""
+    found = (int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
+    return sorted(index for index in found if index < MAX_SEGMENTS)
 
 
 def _extend(file: File) -> None:

@@ -67,6 +67,11 @@ class LossyFiles:
                 file.scatter(self._random, keep=self._random.random())
                 self.dropped += file.forget()
 
+    def closed(self, file: _LossyFile) -> None:
+        with self._lock:
+            if file in self._open:
+                self._open.remove(file)
+
     def check_power(self) -> None:
         if self.is_cut:
             raise OSError(errno.EIO, "the power is cut")
@@ -139,4 +144,11 @@ class _LossyFile:
         return self._under.size()
 
     def close(self) -> None:
+        # What was written and not synced stays in the page cache of a machine, and its power may go later:
+        # some of it is on the disk from here on, the rest is taken as lost.
+        if self._unsynced and not self._disk.is_cut:
+            self.scatter(self._disk.leaks(), keep=0.5)
+        self.forget()
+        # A closed descriptor's number is soon another file's: a later cut must not write to it.
+        self._disk.closed(self)
         self._under.close()
