@@ -14,6 +14,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from edge.clock import Clock
 from edge.errors import StoreError
@@ -49,8 +50,9 @@ class JournalWriter:
         on_ready: Callable[[list[Record]], None],
         on_fault: Callable[[str], None],
     ) -> None:
-        """`on_ready` gets the records found at start; `on_fault` a text when the journal's disk starts to
-        fail and "" when it works again. Both are called on the loop."""
+        """`on_ready` gets the records found at start, and once more when the journal could be read only
+        later than its fallback; `on_fault` a text when the journal's disk starts to fail and "" when it works
+        again. Both are called on the loop."""
         self._journal = journal
         self._fallback = fallback
         self._clock = clock
@@ -58,12 +60,24 @@ class JournalWriter:
         self._on_ready = on_ready
         self._on_fault = on_fault
         self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Job | Literal["wake"] | None] = queue.SimpleQueue()
         self._next_seq: int | None = None
+        self._spare: list[Record] = []
+        """What the fallback held at start."""
+        self._read = False
+        """The journal was read: before that nothing may be written, for its slots are not known."""
         self._fault = ""
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
 
     def start(self) -> None:
+        try:
+            # In memory and short, and before the loop writes to it: a stalled press must find what it holds.
+            self._spare = self._fallback.open()
+        except StoreError as error:
+            log.error("fallback journal cannot be read reason=%r", str(error))
+        for record in self._spare:
+            if record.kind is Kind.PRESS:
+                self._fallback.pin(record.seq)
         self._thread.start()
 
     def next_seq(self) -> int:
@@ -85,14 +99,20 @@ class JournalWriter:
         self._queue.put(job)
         self._loop.call_later(self._stall_s, self._stalled, job)
 
+    def wake(self) -> None:
+        """A record will come in a moment: the thread wakes up now."""
+        self._queue.put("wake")
+
     def settled(self, seq: int) -> None:
-        """The uplink's own copy of this press is on disk: its slot may be used again."""
+        """The uplink's own copy of this press is on disk: its slots may be used again."""
         self._journal.unpin(seq)
+        self._fallback.unpin(seq)
 
     def close(self) -> None:
         """Lets the thread finish what it has; does not wait for a disk that hangs."""
         self._queue.put(None)
-        self._thread.join(timeout=1.0)
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)
 
     # -- on the loop -----------------------------------------------------------------------------
 
@@ -103,6 +123,9 @@ class JournalWriter:
 
     def _fall_back(self, job: _Job, reason: str) -> None:
         job.told = True
+        if job.record.kind is Kind.PRESS:
+            # Until the journal has it, this is the one copy that outlives the process.
+            self._fallback.pin(job.record.seq)
         try:
             self._fallback.append(job.record.kind, job.record.seq, job.record.payload)
         except StoreError as error:
@@ -114,75 +137,73 @@ class JournalWriter:
     def _done(self, job: _Job) -> None:
         assert job.stored_ns is not None
         job.told = True
+        self._fallback.unpin(job.record.seq)
         job.stored(True, job.stored_ns)
 
     def _failed(self, job: _Job, reason: str) -> None:
         if not job.told:
             self._fall_back(job, reason)
 
-    def _ready(self, records: list[Record], last_seq: int) -> None:
-        self._next_seq = max(self._next_seq or 0, last_seq + 1)
+    def _ready(self, records: list[Record], last_seq: int | None) -> None:
+        """`last_seq`: the highest there is; None while the journal could not be read."""
+        if last_seq is not None:
+            self._next_seq = max(self._next_seq or 0, last_seq + 1)
         self._on_ready(records)
 
     # -- in the thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
-        waiting = self._start()
+        waiting = self._write([])
+        if not self._read and self._spare:
+            # The disk says nothing, but these presses must not wait for it.
+            self._post(self._ready, self._spare, None)
         while True:
             try:
                 job = self._queue.get(timeout=RETRY_S if waiting or self._fault else None)
             except queue.Empty:
-                if not waiting:
-                    self._try_again()
+                pass
             else:
                 if job is None:
                     return
+                if job == "wake":
+                    continue
                 waiting.append(job)
             waiting = self._write(waiting)
 
-    def _start(self) -> list[_Job]:
-        """Reads both journals; what only the fallback has is to be written."""
-        kept: list[Record] = []
-        spare: list[Record] = []
-        for journal, into in ((self._journal, kept), (self._fallback, spare)):
-            try:
-                into.extend(journal.open())
-            except StoreError as error:
-                self._tell_fault(str(error))
-        have = {r.seq for r in kept}
-        only_spare = [r for r in spare if r.seq not in have]
+    def _first_read(self) -> list[_Job]:
+        """Reads the journal; what only the fallback had is to be written. Raises StoreError."""
+        kept = self._journal.open()
+        # By content too: numbers given while the journal could not be read may be there twice.
+        have = set(kept)
+        only_spare = [record for record in self._spare if record not in have]
         records = sorted(kept + only_spare, key=lambda r: r.seq)
         for record in records:
             if record.kind is Kind.PRESS:
                 self._journal.pin(record.seq)
-        last = max((r.seq for r in records), default=0)
-        self._loop.call_soon_threadsafe(self._ready, records, last)
-        self._try_again()
+        self._read = True
+        self._post(self._ready, records, max((r.seq for r in records), default=0))
         return [_Job(r, lambda _durable, _ns: None, told=True) for r in only_spare]
-
-    def _try_again(self) -> None:
-        try:
-            self._journal.prepare()
-        except StoreError as error:
-            self._tell_fault(str(error))
-        else:
-            self._tell_fault("")
 
     def _write(self, jobs: list[_Job]) -> list[_Job]:
         """Writes in order; returns what could not be written."""
-        for index, job in enumerate(jobs):
-            try:
+        written = 0
+        try:
+            if not self._read:
+                jobs = self._first_read() + jobs
+            if not jobs:
+                self._journal.prepare()
+            for job in jobs:
                 self._journal.append(job.record.kind, job.record.seq, job.record.payload)
-            except StoreError as error:
-                self._tell_fault(str(error))
-                for left in jobs[index:]:
-                    self._post(self._failed, left, str(error))
-                return jobs[index:]
-            job.stored_ns = self._clock.mono_ns()
-            self._post(self._done, job)
-        if jobs:
+                written += 1
+                job.stored_ns = self._clock.mono_ns()
+                self._post(self._done, job)
+        except StoreError as error:
+            self._tell_fault(str(error))
+            for left in jobs[written:]:
+                self._post(self._failed, left, str(error))
+        else:
             self._tell_fault("")
-        return []
+        return jobs[written:]
 
     def _tell_fault(self, text: str) -> None:
         if text != self._fault:
@@ -193,4 +214,4 @@ class JournalWriter:
         try:
             self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:
-            log.warning("loop is gone; journal thread ends")
+            log.warning("journal record stored while the loop is gone")
