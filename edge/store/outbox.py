@@ -33,15 +33,15 @@ KEEP_COMMANDS = 512
 
 _SCHEMA = """
 CREATE TABLE rows (
-    id TEXT PRIMARY KEY, channel TEXT NOT NULL, priority INTEGER NOT NULL, body BLOB NOT NULL,
+    id TEXT PRIMARY KEY NOT NULL, channel TEXT NOT NULL, priority INTEGER NOT NULL, body BLOB NOT NULL,
     created_utc_ns INTEGER NOT NULL, ttl_s INTEGER
-) WITHOUT ROWID;
+);
 CREATE TABLE received (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE);
 CREATE TABLE commands (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, result BLOB);
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 """
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class Row:
     body: bytes
     """JSON, as it goes out."""
     created_utc_ns: int
+    """0: made while nobody knew the time."""
     ttl_s: int | None = None
     """Seconds after which it is of no use; None: never."""
 
@@ -68,6 +69,8 @@ class Outbox:
         self._max_bytes = max_bytes
         self._lock = Lock(path.parent)
         self._db: sqlite3.Connection | None = None
+        self._suspect = ""
+        """Why the file must be put aside although it opens: a commit found it damaged."""
         self._size: dict[int, list[int]] = {}
         """Priority -> [rows, bytes]."""
 
@@ -77,24 +80,28 @@ class Outbox:
         Raises:
             StoreError: the disk is absent, read-only or full.
         """
-        self.close()
         try:
-            self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self._lock.share()
-            self._db = connect(self._path)
-            if fault := check(self._db):
-                self._put_aside(fault)
-            with self._db:
-                cursor = self._db.execute("SELECT priority, COUNT(*), SUM(LENGTH(body)) FROM rows GROUP BY 1")
-                self._size = {p: [n, b] for p, n, b in cursor}
-        except sqlite3.DatabaseError as error:
-            if self._db is not None and not isinstance(error, sqlite3.OperationalError):
+            try:
+                self._open()
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+                if _may_pass(error):
+                    raise
                 self._put_aside(str(error))
-                return
+                self._open()
+        except (sqlite3.Error, OSError) as error:
             self.close()
             raise StoreError(f"outbox {self._path} cannot be opened: {error}") from error
-        except OSError as error:
-            raise StoreError(f"outbox {self._path} cannot be opened: {error}") from error
+
+    def _open(self) -> None:
+        self.close()
+        self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._lock.share()
+        self._db = connect(self._path)
+        if fault := self._suspect or check(self._db):
+            raise sqlite3.DatabaseError(fault)
+        with self._db:
+            cursor = self._db.execute("SELECT priority, COUNT(*), SUM(LENGTH(body)) FROM rows GROUP BY 1")
+            self._size = {p: [n, b] for p, n, b in cursor}
 
     def close(self) -> None:
         if self._db is not None:
@@ -118,8 +125,13 @@ class Outbox:
             results = [job(self) for job in jobs]
             self._db.execute("COMMIT")
             return results
-        except sqlite3.Error as error:
+        except Exception as error:
+            # Also what a job did wrong by itself: half a transaction must not stay open, nor its thread end.
             self._size = size
+            if type(error) in (sqlite3.DatabaseError, sqlite3.OperationalError, UnicodeDecodeError) and (
+                not _may_pass(error)
+            ):
+                self._suspect = str(error)
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             self.close()
@@ -150,9 +162,9 @@ class Outbox:
         self._execute("DELETE FROM received WHERE n <= (SELECT MAX(n) FROM received) - ?", (KEEP_RECEIVED,))
 
     def rows(self) -> list[Row]:
-        """All rows, the most important and oldest first."""
+        """All rows, the most important first, then in the order they were put (never by a clock: I9)."""
         cursor = self._execute(
-            "SELECT id, channel, priority, body, created_utc_ns, ttl_s FROM rows ORDER BY priority, id"
+            "SELECT id, channel, priority, body, created_utc_ns, ttl_s FROM rows ORDER BY priority, rowid"
         )
         return [Row(*found) for found in cursor]
 
@@ -209,7 +221,7 @@ class Outbox:
                 # All that is left matters more than the row, or is alerts: an alert goes over the quota.
                 return shed if row.priority == ALERT else [*shed, row.id]
             oldest = self._execute(
-                "SELECT id FROM rows WHERE priority = ? ORDER BY id LIMIT 1", (least,)
+                "SELECT id FROM rows WHERE priority = ? ORDER BY rowid LIMIT 1", (least,)
             ).fetchone()[0]
             self._take(oldest)
             shed.append(oldest)
@@ -228,9 +240,16 @@ class Outbox:
             old = Path(f"{self._path}{suffix}")
             if old.exists():
                 os.replace(old, Path(f"{self._path}.damaged{suffix}"))
-        self._lock.share()
-        self._db = connect(self._path)
-        self._size = {}
+        self._suspect = ""
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether it is the disk's or the moment's, and not the file's.
+
+    OperationalError is both: SQLITE_ERROR is what sqlite says of a header or table it does not understand.
+    """
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -258,6 +277,9 @@ def check(db: sqlite3.Connection) -> str:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION:
         return f"its format is {version}, this version knows {VERSION}"
+    tables = {found[0] for found in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if missing := {"rows", "received", "commands", "meta"} - tables:
+        return f"it has no table {', '.join(sorted(missing))}"
     found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     return "" if found == "ok" else str(found)
 
@@ -286,7 +308,8 @@ class OutboxWriter:
 
     def close(self) -> None:
         self._queue.put(None)
-        self._thread.join(timeout=1.0)
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
         ended = False

@@ -84,7 +84,11 @@ def _database(db: sqlite3.Connection) -> str:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION:
         return f"its format is {version}, this version knows {VERSION}"
-    said = str(db.execute("PRAGMA integrity_check(1)").fetchone()[0])
+    try:
+        said = str(db.execute("PRAGMA integrity_check(1)").fetchone()[0])
+    except UnicodeDecodeError:
+        # It quotes names out of the damaged page.
+        said = "its schema holds what is no text"
     return "" if said == "ok" else said
 
 
