@@ -327,6 +327,7 @@ async def run_one(rig: Rig, name: str, scenario: Scenario, rng: random.Random, t
     except Broken as error:
         tally.failed.append(f"{name}: {error}")
         log.error("run failed name=%s reason=%s", name, error)
+        await rig.mend()
     after = rig.excess = len(rig.stored()) - rig.contacts
     tally.runs += 1
     tally.presses += rig.contacts - contacts

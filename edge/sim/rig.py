@@ -6,6 +6,7 @@ Presses are counted as physical contacts made at the stage, against what the des
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import glob
 import sqlite3
 import sys
@@ -191,6 +192,19 @@ class Rig:
     async def ready(self) -> None:
         await self.stack.launcher.ready(timeout_s=20)
 
+    async def mend(self) -> None:
+        """Undoes whatever a scenario that broke off has left, so that the next one is judged by itself."""
+        for control in self.controls.values():
+            control.arm("")
+            control.faults()
+        self.set_clock(0)
+        for name in PROGRAMS:
+            with contextlib.suppress(SetupFailed):  # between two lives: nothing is suspended then
+                self.stack.launcher.resume(name)
+        await self.stack.broker.kill()
+        await self.stack.broker.start()
+        await self.line.restore()
+
     # -- the operator ------------------------------------------------------------------------------
 
     async def handle(self) -> None:
@@ -205,9 +219,6 @@ class Rig:
             20,
             "the box is idle again",
         )
-
-    def _idle(self) -> bool:
-        return self.incident is not None and self.incident.incident_id is None
 
     def _shows(self, state: str) -> bool:
         return self.incident is not None and self.incident.citizen == state
