@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 RETRY_S = 0.05
 
@@ -46,14 +49,21 @@ class StageClient:
 
     async def _run(self) -> None:
         while True:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError):
                 reader, self._writer = await asyncio.open_unix_connection(str(self._path))
                 self.send({"hello": self._role})
                 self._on_connect()
                 while line := await reader.readline():
-                    self._on_message(json.loads(line))
+                    self._hand_on(line)
             self._writer = None
             await asyncio.sleep(RETRY_S)
+
+    def _hand_on(self, line: bytes) -> None:
+        try:
+            self._on_message(json.loads(line))
+        except Exception:
+            # As with a real driver's callback: a fault in what follows is told, and the next edge still comes.
+            log.exception("stage message failed")
 
     async def close(self) -> None:
         if self._task:
