@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from edge.errors import SetupFailed
-from edge.sim.bench_faults import Tally, at_point, run_control, run_one
+from edge.sim.bench_faults import Tally, run_control, run_one
 from edge.sim.rig import Broken, Rig, run_edge
 from edge.sim.sabotage import POINTS
+from edge.sim.scenarios import at_point
 
 
 async def test_a_crash_between_disk_and_announcement_loses_nothing_and_doubles_nothing(

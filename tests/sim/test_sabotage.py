@@ -18,9 +18,10 @@ import pytest
 
 from edge.errors import StoreError
 from edge.sim import sabotage
-from edge.sim.bench_faults import CONTROL_SCENARIOS, CONTROLS, OTHERS, at_point, plan
+from edge.sim.bench_faults import plan
 from edge.sim.rig import PROGRAMS
 from edge.sim.sabotage import POINTS, SPOILED_PROGRAM, SPOILERS, Control, ControlledFiles, Point
+from edge.sim.scenarios import CONTROL_SCENARIOS, CONTROLS, OTHERS, at_point
 
 
 @pytest.fixture
