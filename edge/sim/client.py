@@ -17,6 +17,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.05
+CLOSE_S = 1.0
 
 
 class StageClient:
@@ -50,19 +51,30 @@ class StageClient:
     async def _run(self) -> None:
         while True:
             with contextlib.suppress(OSError):
-                reader, self._writer = await asyncio.open_unix_connection(str(self._path))
-                self.send({"hello": self._role})
-                self._on_connect()
-                while line := await reader.readline():
-                    self._hand_on(line)
-            self._writer = None
+                await self._follow()
             await asyncio.sleep(RETRY_S)
+
+    async def _follow(self) -> None:
+        """One connection, to its end."""
+        reader, writer = await asyncio.open_unix_connection(str(self._path))
+        self._writer = writer
+        try:
+            self.send({"hello": self._role})
+            self._on_connect()
+            while line := await reader.readline():
+                self._hand_on(line)
+        finally:
+            self._writer = None
+            writer.close()
+            # What was said last is on its way; a stage that hangs is not waited for.
+            with contextlib.suppress(OSError, TimeoutError):
+                await asyncio.wait_for(writer.wait_closed(), CLOSE_S)
 
     def _hand_on(self, line: bytes) -> None:
         try:
             self._on_message(json.loads(line))
         except Exception:
-            # As with a real driver's callback: a fault in what follows is told, and the next edge still comes.
+            # As with a real driver's callback: a fault in what follows is told; the next edge still comes.
             log.exception("stage message failed")
 
     async def close(self) -> None:
@@ -70,5 +82,3 @@ class StageClient:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        if self._writer:
-            self._writer.close()

@@ -14,6 +14,7 @@ class Line:
         self._broker_port = broker_port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._relays: set[asyncio.Task[None]] = set()
         self._open = asyncio.Event()
         self._open.set()
 
@@ -26,6 +27,7 @@ class Line:
             self._server.close()
             self._server = None
         self._drop()
+        await asyncio.gather(*self._relays, return_exceptions=True)
 
     def deafen(self) -> None:
         self._open.clear()
@@ -43,6 +45,10 @@ class Line:
             writer.transport.abort()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._relays.add(task)
+        task.add_done_callback(self._relays.discard)
         self._writers.add(writer)
         far: asyncio.StreamWriter | None = None
         try:

@@ -149,8 +149,9 @@ async def sync_hangs(rig: Rig, _rng: random.Random) -> None:
         await rig.arrived(5)
         if not any(not told.durable for told in rig.told):
             raise Broken("a press on a disk that hangs was told as durable")
+        # Twice the time: the record of what was closed before may stand in front of it.
         await rig.until(
-            lambda: any(told.durable for told in rig.told), 15, "the hanging sync came to its end"
+            lambda: any(told.durable for told in rig.told), 25, "the hanging sync came to its end"
         )
     finally:
         rig.controls["callbox"].faults()

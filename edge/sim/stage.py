@@ -38,6 +38,7 @@ OUTPUTS = ("lamp", "buzzer", "beacon")
 TAMPER = "tamper"
 MAX_HOLD_S = 600.0
 MAX_LINE_BYTES = 4096
+ANSWER_S = 2.0
 
 Kind = Literal["out", "sound"]
 Observer = Callable[[Kind, str, int, int, int], None]
@@ -89,9 +90,11 @@ class Stage:
         if self._server is None:
             return
         self._server.close()
+        self._server = None
         for connection in list(self._connections):
             connection.drop()
-        self._server = None
+            # The loop closes the socket in a later turn, which may not come when we are the last to go.
+            await connection.gone.wait()
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
 
@@ -206,6 +209,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._holding: set[asyncio.Task[None]] = set()
         self._hand = False
+        self.gone = asyncio.Event()
         self.role: Literal["callbox", "media"] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -215,6 +219,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stage._gone(self)
+        self.gone.set()
 
     def send(self, message: dict[str, Any]) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -267,8 +272,14 @@ class _Connection(asyncio.Protocol):
 
 async def _answers(path: Path) -> bool:
     try:
-        _, writer = await asyncio.open_unix_connection(str(path))
+        reader, writer = await asyncio.open_unix_connection(str(path))
     except OSError:
         return False
+    # Until the other end has hung up too, so that it is not left with half a connection.
+    with contextlib.suppress(OSError, TimeoutError):
+        writer.write_eof()
+        await asyncio.wait_for(reader.read(), ANSWER_S)
     writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
     return True
