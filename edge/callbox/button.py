@@ -88,16 +88,28 @@ class Contact:
         if self._level is None:
             # The first thing seen of this line is a change: it was not held at start.
             return self._first(level, at_ns, at_start=False)
-        events: list[ContactEvent] = []
         if level == self._level:
-            # An edge to where we already are: the one between was lost, and with it an opposite level.
-            self._since_ns = max(self._since_ns, at_ns)
-            return events
-        events += self._settle(at_ns)
+            return self._again(level, at_ns)
+        events = self._settle(at_ns)
         if level and not self._closed and at_ns - self._since_ns >= self._stable_ns:
             self._first_edge_ns = at_ns
         self._level, self._since_ns, self._seen_open_ns = level, at_ns, None
         return events
+
+    def _again(self, level: bool, at_ns: int) -> list[ContactEvent]:
+        """An edge to where we already are."""
+        if at_ns < self._since_ns:
+            # The edge of a change that was read off the line before its edge came: it says when.
+            if level and self._first_edge_ns == self._since_ns:
+                self._first_edge_ns = at_ns
+            self._since_ns = at_ns
+            return []
+        if level and self._seen_open_ns is not None and self._seen_open_ns < at_ns:
+            # The edge that was lost had opened it, and the line was seen open: both changes were real.
+            return self._found_open(self._seen_open_ns) + self.edge(True, at_ns)
+        # The one between was lost, and with it an opposite level.
+        self._since_ns = at_ns
+        return []
 
     def sample(self, level: bool, at_ns: int) -> list[ContactEvent]:
         """The line was read. A disagreement that stands at two looks is a lost edge."""
@@ -112,10 +124,12 @@ class Contact:
         if self._seen_open_ns is None:
             self._seen_open_ns = at_ns
             return []
-        opened_ns = self._seen_open_ns
-        lasted = opened_ns - self._since_ns
-        if not self._closed and lasted < _LATE * self._stable_ns:
-            # Seen open right after the window: a spike whose second edge was lost.
+        return self._found_open(self._seen_open_ns)
+
+    def _found_open(self, opened_ns: int) -> list[ContactEvent]:
+        """The opening edge was lost; the line was seen open at `opened_ns`."""
+        if not self._closed and opened_ns - self._since_ns < _LATE * self._stable_ns:
+            # Right after the window: a spike.
             self._level, self._since_ns, self._seen_open_ns = False, opened_ns, None
             return []
         return self.edge(False, opened_ns)
@@ -145,14 +159,14 @@ class Contact:
         self._level, self._since_ns, self._first_edge_ns = level, at_ns, at_ns
         self._at_start = at_start
         self._known = level == self._closed
-        if level and self._known_closed:
+        if not self._known_closed:
+            return []
+        if level and at_start:
             self._closed_ns = at_ns
             return []
-        if not level and self._known_closed:
-            # It was let go while nobody looked.
-            self._closed, self._known = False, True
-            return [ContactEvent(What.RELEASED, self.name, at_ns)]
-        return []
+        # It was let go while nobody looked; a closing edge that is seen is another press.
+        self._closed, self._known = False, not level
+        return [ContactEvent(What.RELEASED, self.name, at_ns)]
 
     def _window_ns(self) -> int:
         return self._stable_ns if self._level else OPEN_NS
