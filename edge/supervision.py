@@ -76,6 +76,16 @@ async def heartbeat(bus: Bus, process: str, detail: Callable[[], str] = lambda: 
         await asyncio.sleep(ALIVE_S / beats)
 
 
+async def every(period_s: float, call: Callable[[], None]) -> None:
+    """Calls it for ever. What a call raises is logged and ends nothing: the next may save a press."""
+    while True:
+        await asyncio.sleep(period_s)
+        try:
+            call()
+        except Exception:
+            log.exception("repeated call failed name=%s", getattr(call, "__name__", "?"))
+
+
 def common_order(order_id: str, name: str, args: dict[str, str], stop: asyncio.Event) -> Done:
     """What every process does when told to: ``log_level``, ``restart`` (its supervisor starts it anew)."""
     if name == "log_level":

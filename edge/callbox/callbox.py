@@ -92,8 +92,9 @@ class Callbox:
         self._done: OrderedDict[str, Done] = OrderedDict()
         self._signals = Signaller(pins, clock, on_fault=self._fault)
         self._inputs: Inputs | None = None
-        self._contact_timer: asyncio.TimerHandle | None = None
+        self._contact_timer: asyncio.Handle | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._turn = 0
         self._writer = JournalWriter(
             journal,
             fallback,
@@ -117,8 +118,10 @@ class Callbox:
         self._loop.call_soon(self._writer.start)
         self._loop.call_soon(self._warm)
         self._tasks = [
-            self._loop.create_task(self._reread(), name="reread"),
-            self._loop.create_task(self._repeat(), name="repeat"),
+            self._loop.create_task(
+                supervision.every(self._config.button.reread_ms / 1000, self._sample), name="reread"
+            ),
+            self._loop.create_task(supervision.every(REPEAT_S, self._repeat), name="repeat"),
         ]
         self._show()
 
@@ -142,7 +145,7 @@ class Callbox:
         for record in records:
             try:
                 self._replay(record, counted, now_ns, keep_incident=keep_incident)
-            except ValueError as error:
+            except (ValueError, KeyError, TypeError) as error:
                 log.error("journal record not understood seq=%d reason=%r", record.seq, str(error))
         log.info("journal read records=%d unsettled=%d", len(records), len(self._unsettled))
         self._arm()
@@ -171,7 +174,7 @@ class Callbox:
                     silent=press.silent,
                     now_ns=now_ns,
                 )
-                self._told[press.press_id] = told
+                self._keep_telling(told)
             return
         body = json.loads(record.payload)
         if record.kind is Kind.RELEASE:
@@ -220,7 +223,7 @@ class Callbox:
         if level and line != TAMPER and contact.state == "released":
             self._make_ready(line, contact.first_edge_ns)
         # The loop may be late: what is due by now is looked at now.
-        self._tick()
+        self._tick_soon()
 
     def _sample(self) -> None:
         """Reads every line again: a lost edge is found here."""
@@ -231,6 +234,12 @@ class Callbox:
                 self._happened(contact.sample(level, now_ns))
         self._tell_inputs()
         self._plan()
+
+    def _tick_soon(self) -> None:
+        """In the loop's next turn: an edge that waits for its own may say otherwise than the line."""
+        if self._contact_timer:
+            self._contact_timer.cancel()
+        self._contact_timer = self._loop.call_soon(self._tick)
 
     def _tick(self) -> None:
         self._contact_timer = None
@@ -253,7 +262,7 @@ class Callbox:
         # What is overdue waits for its edge or the next look at the line, not for a spinning timer.
         ahead = [ns for ns in due if ns > now_ns]
         if ahead:
-            self._contact_timer = self._loop.call_later((min(ahead) - now_ns) / 1e9, self._tick)
+            self._contact_timer = self._loop.call_later((min(ahead) - now_ns) / 1e9, self._tick_soon)
 
     def _happened(self, events: list[ContactEvent]) -> None:
         for event in events:
@@ -266,8 +275,7 @@ class Callbox:
                 self._writer.submit(Kind.RELEASE, self._writer.next_seq(), payload, _nothing)
             elif event.what is What.HELD and self._book.darken() and self._book.open:
                 self._keep_incident(Kind.DARK, self._book.open.incident_id)
-                self._show()
-                self._tell_incident()
+                self._follow()
             elif event.what is What.STUCK:
                 log.warning("button stuck button=%s", event.contact)
         if events:
@@ -350,7 +358,7 @@ class Callbox:
         """Lamp and buzzer, now; and the bus, for voice and camera."""
         self._show()
         self._tell_incident()
-        self._loop.call_later(PRESSED_SHOWN_NS / 1e9, self._show)
+        self._loop.call_later(PRESSED_SHOWN_NS / 1e9, self._follow)
 
     def _stored(self, told: PressTold, durable: bool, stored_ns: int, confirmed_ns: int) -> None:
         """The journal or the fallback has the press: only now the network may be tried (I1)."""
@@ -361,8 +369,13 @@ class Callbox:
         press_id = told.press.press_id
         self._unsettled[press_id] = told
         if self._book.open is not None and self._book.open.incident_id == told.press.incident_id:
-            self._told[press_id] = told
+            self._keep_telling(told)
         log.info("press stored press_id=%s durable=%s", press_id, durable)
+
+    def _keep_telling(self, told: PressTold) -> None:
+        self._told[told.press.press_id] = told
+        while len(self._told) > UNSETTLED_CHUNK:
+            del self._told[next(iter(self._told))]
 
     def _keep_incident(self, kind: Kind, incident_id: str) -> None:
         payload = json.dumps({"incident_id": incident_id}).encode()
@@ -372,6 +385,7 @@ class Callbox:
 
     def _on_custody(self, _sender: str, custody: Custody) -> None:
         taken = False
+        self._book.held(custody.held)
         for press_id in custody.held:
             told = self._unsettled.pop(press_id, None)
             if told is not None:
@@ -386,8 +400,7 @@ class Callbox:
                 log.info("incident closed incident_id=%s disposition=%s", word.incident_id, word.disposition)
                 self._keep_incident(Kind.CLOSE, word.incident_id)
                 self._told.clear()
-        if self._show():
-            self._tell_incident()
+        self._follow()
 
     def _on_order(self, _sender: str, order: Order) -> None:
         """Executes an order once; answers it each time it is heard."""
@@ -426,9 +439,7 @@ class Callbox:
         book = self._book.open
         if book is not None and book.progress not in ("seen", "coming", "connected"):
             known = {told.press.press_id for told in presses}
-            presses += [
-                t for t in list(self._told.values())[-UNSETTLED_CHUNK:] if t.press.press_id not in known
-            ]
+            presses += [t for t in self._told.values() if t.press.press_id not in known]
         if presses:
             self._bus.publish(Unsettled(presses=tuple(presses)))
 
@@ -458,22 +469,15 @@ class Callbox:
             self._inputs = inputs
             self._bus.publish(inputs)
 
-    async def _repeat(self) -> None:
-        turn = 0
-        while True:
-            await asyncio.sleep(REPEAT_S)
-            turn += 1
-            self._show()
-            self._tell_unsettled()
-            if self._book.open is not None or turn % IDLE_EVERY == 0:
-                self._tell_incident()
-            if turn % IDLE_EVERY == 0:
-                self._tell_inputs(always=True)
-
-    async def _reread(self) -> None:
-        while True:
-            await asyncio.sleep(self._config.button.reread_ms / 1000)
-            self._sample()
+    def _repeat(self) -> None:
+        # The presses first: whatever else fails, they have been told.
+        self._tell_unsettled()
+        changed = self._show()
+        self._turn += 1
+        if changed or self._book.open is not None or self._turn % IDLE_EVERY == 0:
+            self._tell_incident()
+        if self._turn % IDLE_EVERY == 0:
+            self._tell_inputs(always=True)
 
     # -- lamp, buzzer, faults ----------------------------------------------------------------------
 
@@ -482,8 +486,15 @@ class Callbox:
         state, dark = self._book.citizen(self._clock.mono_ns()), self._book.dark()
         return self._signals.show(state, dark=dark, fault=bool(self._faults))
 
+    def _follow(self) -> None:
+        """Shows it, and tells the bus when that has changed: the voice says what the lamp shows."""
+        if self._show():
+            self._tell_incident()
+
     def _fault(self, name: str, text: str) -> None:
         if text:
+            # A driver's words go out to the centre, which takes one line and no control characters.
+            text = "".join(c if c.isprintable() else " " for c in text)[:200]
             log.error("fault name=%s reason=%r", name, text)
             self._faults[name] = text
         elif self._faults.pop(name, None):

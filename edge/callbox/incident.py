@@ -6,6 +6,7 @@ away; states of the link do not, and become `trying`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edge.protocol.common import CitizenState
@@ -37,6 +38,8 @@ class Open:
     progress: CitizenState = "pressed"
     heard_ns: int | None = None
     """Last word of the uplink about this incident."""
+    unheld: set[str] = field(default_factory=set)
+    """Presses that the uplink has not yet said to have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,11 @@ class IncidentBook:
             self.open = Open(press_id, service, filing.test, now_ns, dark=silent)
             self._closed_ns = None
         book = self.open
-        book.pressed_ns = now_ns
-        # A later press does not light up a dark incident: whoever made it dark is in danger.
+        # A later press does not light up a dark incident: whoever made it dark is in danger. Nor does a
+        # silent contact, pressed in an incident that is lit, get the lamp and tone of a press.
+        if not silent or book.began_ns == now_ns:
+            book.pressed_ns = now_ns
+        book.unheld.add(press_id)
         if len(book.presses) < MAX_PRESSES:
             book.presses.append(press_id)
         return filing
@@ -101,6 +107,7 @@ class IncidentBook:
         """A press from the journal, in its order, at start."""
         if self.open is None or self.open.incident_id != incident_id:
             self.open = Open(incident_id, service, test, now_ns, dark=silent)
+        self.open.unheld.add(press_id)
         self.open.presses.append(press_id)
         del self.open.presses[:-MAX_PRESSES]
 
@@ -113,14 +120,29 @@ class IncidentBook:
 
     def heard(self, word: IncidentDelivery, now_ns: int) -> bool:
         """The uplink's view of an incident; True when the desk has just closed ours."""
-        if self.open is None or word.incident_id != self.open.incident_id:
+        book = self.open
+        if book is None or word.incident_id != book.incident_id:
             return False
+        book.heard_ns = now_ns
         if word.progress == "closed":
+            if book.unheld:
+                # It was said before the last press was heard, which the desk will reopen the incident for.
+                return False
             self.close(now_ns)
             return True
-        self.open.progress = word.progress
-        self.open.heard_ns = now_ns
+        by_a_person = book.progress in _BY_A_PERSON
+        if word.progress in _BY_A_PERSON:
+            book.progress = word.progress
+        elif by_a_person and word.taken_back:
+            book.progress = "received"
+        elif not by_a_person and book.progress != "received":
+            book.progress = word.progress
         return False
+
+    def held(self, press_ids: Iterable[str]) -> None:
+        """The uplink has these presses on disk, or a desk has them."""
+        if self.open is not None:
+            self.open.unheld.difference_update(press_ids)
 
     def close(self, now_ns: int) -> None:
         if self.open is not None:

@@ -7,6 +7,7 @@ kernel-like timestamps.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -106,7 +107,8 @@ class GpioPins:
 
             def _pin_changed(self, ticks: float, state: int) -> None:
                 active = bool(state) != self.edge_low
-                loop.call_soon_threadsafe(on_edge, self.edge_name, active, _kernel_ns(ticks, clock))
+                with contextlib.suppress(RuntimeError):  # the loop may be gone already when the process ends
+                    loop.call_soon_threadsafe(on_edge, self.edge_name, active, _kernel_ns(ticks, clock))
 
             edge_low = True
 
@@ -131,7 +133,13 @@ class GpioPins:
 
     def read(self, line: str) -> bool | None:
         device = self._inputs.get(line)
-        return None if device is None else bool(device.is_active)
+        if device is None:
+            return None
+        try:
+            return bool(device.is_active)
+        except Exception as error:  # of gpiozero, or lgpio's own class, which derives from Exception alone
+            log.error("line cannot be read line=%s reason=%r", line, str(error))
+            return None
 
     def write(self, output: str, level: bool) -> None:
         if output not in self._output_pins:
@@ -139,7 +147,12 @@ class GpioPins:
         device = self._outputs.get(output)
         if device is None:
             raise DriverError(f"{output} on GPIO {self._output_pins[output]} could not be claimed")
-        device.value = level
+        try:
+            device.value = level
+        except Exception as error:
+            raise DriverError(
+                f"{output} on GPIO {self._output_pins[output]} cannot be switched: {error}"
+            ) from error
 
     async def close(self) -> None:
         for device in (*self._inputs.values(), *self._outputs.values()):

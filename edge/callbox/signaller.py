@@ -36,9 +36,14 @@ class Signaller:
         showing = (state, dark, fault)
         if showing == self._shown and self._levels:
             return False
-        self._shown, self._began_ns = showing, self._clock.mono_ns()
-        if state != "idle":
-            self._test_until_ns = 0
+        if _visible(*showing) != _visible(*self._shown) or not self._levels:
+            # What looks the same goes on: a silent press must not even shift the blinking of an idle box.
+            now_ns = self._clock.mono_ns()
+            if _visible(*showing)[0] != "idle":
+                self._test_until_ns = 0
+            if now_ns >= self._test_until_ns:
+                self._began_ns = now_ns
+        self._shown = showing
         self._drive()
         # After the lamp: a log that is slow to write does not delay it.
         asyncio.get_running_loop().call_later(
@@ -84,3 +89,9 @@ class Signaller:
             self._pins.write(output, level)
         except DriverError as error:
             self._on_fault(output, str(error))
+
+
+def _visible(state: CitizenState, dark: bool, fault: bool) -> tuple[CitizenState, bool]:
+    """What of a showing can be seen from outside."""
+    state = "idle" if dark else state
+    return state, fault and state == "idle"

@@ -85,6 +85,9 @@ class IncidentDelivery(Model):
     progress: Literal["pressed", "trying", "sent", "received", "seen", "coming", "closed"]
     by: Text = ""
     disposition: Text | None = None
+    taken_back: bool = False
+    """The desk has said that no person stands behind it now; else an uplink that does not know of one may
+    only have forgotten (it was restarted)."""
 
 
 class Delivery(Model):

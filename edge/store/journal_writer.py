@@ -200,7 +200,8 @@ class JournalWriter:
         except StoreError as error:
             self._tell_fault(str(error))
             for left in jobs[written:]:
-                self._post(self._failed, left, str(error))
+                if not left.told:
+                    self._post(self._failed, left, str(error))
         else:
             self._tell_fault("")
         return jobs[written:]

@@ -62,9 +62,6 @@ class CommandBook:
     def has_room(self) -> bool:
         return len(self._pending) < MAX_PENDING
 
-    def has(self, command_id: str) -> bool:
-        return command_id in self._pending
-
     def add(self, command: Command, received_ns: int) -> None:
         order = Order(
             id=command.id, process=target(command), name=command.name, by=command.by, args=command.args

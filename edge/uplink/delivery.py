@@ -15,6 +15,8 @@ from edge.protocol.wire import Ack, OpenIncident
 
 PUBACK_NS = 5_000_000_000
 """A broker that has not acknowledged an alert by then is not there, whatever TCP believes."""
+IN_FLIGHT = 16
+"""At most so many alerts are with the broker unacknowledged; a new press does not wait for a backlog."""
 KEEP_RECEIVED = 4096
 KEEP_ACKS = 64
 Progress = Literal["pressed", "trying", "sent", "received", "seen", "coming", "closed"]
@@ -30,10 +32,18 @@ class Waiting:
     """The outbox row is on disk."""
     attempts: int = 0
     sent_ns: int | None = None
-    """Last publish, in this session of the link."""
+    """In this session of the link: the publish that waits for its PUBACK, or the last that had it."""
     pubacked: bool = False
     received: bool = False
     due_ns: int = 0
+
+    @property
+    def in_flight(self) -> bool:
+        return self.sent_ns is not None and not self.pubacked
+
+    @property
+    def incident_id(self) -> str:
+        return self.told.press.incident_id
 
 
 class DeliveryBook:
@@ -46,6 +56,9 @@ class DeliveryBook:
         self._waiting: OrderedDict[str, Waiting] = OrderedDict()
         self._received: OrderedDict[str, None] = OrderedDict()
         self._acks: OrderedDict[str, Ack] = OrderedDict()
+        """By incident, the last word of a person."""
+        self._versions: OrderedDict[tuple[str, str], int] = OrderedDict()
+        """(incident, desk) -> the newest version heard."""
         self._current: str | None = None
         self._link = False
 
@@ -69,7 +82,18 @@ class DeliveryBook:
         self._waiting[press_id] = Waiting(
             told, now_ns, committed or received, received=received, due_ns=now_ns
         )
+        if received:
+            self._clear()
+        else:
+            self._reopen(told.press.incident_id)
         return not received
+
+    def _reopen(self, incident_id: str) -> None:
+        """A press that the desk did not have when it closed: what it said of the incident is overtaken."""
+        ack = self._acks.get(incident_id)
+        if ack is not None and ack.state == "closed":
+            self._acks[incident_id] = ack.model_copy(update={"state": "open"})
+            self._versions[incident_id, ack.desk] = ack.version + 1
 
     def committed(self, press_id: str) -> None:
         if press_id in self._waiting:
@@ -97,7 +121,8 @@ class DeliveryBook:
         """It was handed to the transport; returns the number of the attempt."""
         waiting = self._waiting[press_id]
         waiting.attempts += 1
-        waiting.sent_ns = now_ns
+        if not waiting.in_flight:
+            waiting.sent_ns = now_ns
         wait_ns = self._repeat_ns
         if not waiting.received:
             wait_ns = min(self._repeat_ns, self._receipt_wait_ns << min(waiting.attempts - 1, 10))
@@ -107,6 +132,11 @@ class DeliveryBook:
     def puback(self, press_id: str) -> None:
         if press_id in self._waiting:
             self._waiting[press_id].pubacked = True
+
+    def refused(self, press_id: str) -> None:
+        """The broker did not take it: it is not on its way, and is due again at its time."""
+        if press_id in self._waiting:
+            self._waiting[press_id].sent_ns = None
 
     def receipt(self, press_id: str, now_ns: int) -> None:
         """A desk has stored it."""
@@ -121,13 +151,19 @@ class DeliveryBook:
 
     def ack(self, ack: Ack) -> bool:
         """Where a person stands with an incident; False for what is older than what is known."""
-        known = self._acks.get(ack.incident_id)
-        if known is not None and known.desk == ack.desk and ack.version < known.version:
+        key = (ack.incident_id, ack.desk)
+        if ack.version < self._versions.get(key, 0):
             return False
+        self._versions[key] = ack.version
+        self._versions.move_to_end(key)
         self._acks[ack.incident_id] = ack
         self._acks.move_to_end(ack.incident_id)
+        if self._current is not None and self._current in self._acks:
+            self._acks.move_to_end(self._current)
         while len(self._acks) > KEEP_ACKS:
             self._acks.popitem(last=False)
+        while len(self._versions) > 4 * KEEP_ACKS:
+            self._versions.popitem(last=False)
         return True
 
     def current(self, incident_id: str | None) -> None:
@@ -141,24 +177,23 @@ class DeliveryBook:
         """The alerts to publish now: those no desk has, and a reminder of an unacknowledged incident."""
         if not self._link:
             return []
-        wanted = [w.told for w in self._waiting.values() if not w.received and w.due_ns <= now_ns]
+        missing = [w for w in self._waiting.values() if not w.received]
+        ready = [w for w in missing if w.due_ns <= now_ns and not w.in_flight]
+        room = IN_FLIGHT - sum(w.in_flight for w in missing)
+        if ready and (room > 0 or not ready[-1].attempts):
+            # The newest first: whoever pressed just now does not wait for a backlog.
+            ready = [ready[-1], *ready[:-1][: max(room - 1, 0)]]
+        else:
+            ready = []
         reminder = self._reminder()
         if reminder is not None and reminder.due_ns <= now_ns:
-            wanted.append(reminder.told)
-        return wanted
-
-    def due_ns(self) -> int | None:
-        """When `due` wants to be asked next."""
-        if not self._link:
-            return None
-        times = [w.due_ns for w in self._waiting.values() if not w.received]
-        reminder = self._reminder()
-        return min(times + ([reminder.due_ns] if reminder is not None else []), default=None)
+            ready.append(reminder)
+        return [w.told for w in ready]
 
     def dead(self, now_ns: int) -> bool:
         """True when the broker has left an alert without PUBACK for too long."""
-        return any(
-            w.sent_ns is not None and not w.pubacked and not w.received and now_ns - w.sent_ns >= PUBACK_NS
+        return self._link and any(
+            w.in_flight and not w.received and now_ns - (w.sent_ns or 0) >= PUBACK_NS
             for w in self._waiting.values()
         )
 
@@ -168,7 +203,7 @@ class DeliveryBook:
 
     def progress(self, incident_id: str, now_ns: int) -> Progress:
         """How far the word of an incident has come; only what is known to be true."""
-        mine = [w for w in self._waiting.values() if w.told.press.incident_id == incident_id]
+        mine = [w for w in self._waiting.values() if w.incident_id == incident_id]
         ack = self._acks.get(incident_id)
         if ack is not None:
             # A press the desk did not have when it closed reopens the incident there: not closed for us yet.
@@ -187,7 +222,7 @@ class DeliveryBook:
         """What callbox is told about its incident."""
         newest = next(reversed(self._waiting.values()), None)
         ids = dict.fromkeys(
-            i for i in (self._current, newest.told.press.incident_id if newest else None) if i is not None
+            i for i in (self._current, newest.incident_id if newest else None) if i is not None
         )
         words = []
         for incident_id in ids:
@@ -198,6 +233,7 @@ class DeliveryBook:
                     progress=self.progress(incident_id, now_ns),
                     by=ack.by if ack else "",
                     disposition=ack.disposition if ack else None,
+                    taken_back=ack is not None and ack.state == "open",
                 )
             )
         return tuple(words)
@@ -219,13 +255,15 @@ class DeliveryBook:
         ack = self._acks.get(self._current)
         if ack is not None and ack.state != "open":
             return None
-        mine = [w for w in self._waiting.values() if w.received and w.told.press.incident_id == self._current]
-        return mine[-1] if mine else None
+        return self._newest_received()
+
+    def _newest_received(self) -> Waiting | None:
+        mine = [w for w in self._waiting.values() if w.received and w.incident_id == self._current]
+        return max(mine, key=lambda w: w.told.press.at.seq, default=None)
 
     def _clear(self) -> None:
-        """Forgets what is received and not of the open incident."""
-        gone = [
-            i for i, w in self._waiting.items() if w.received and w.told.press.incident_id != self._current
-        ]
+        """Forgets what is received, but for the newest press of the open incident: that one is repeated."""
+        kept = self._newest_received()
+        gone = [i for i, w in self._waiting.items() if w.received and w is not kept]
         for press_id in gone:
             del self._waiting[press_id]

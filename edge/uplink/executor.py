@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 
 from edge import supervision
@@ -13,7 +14,7 @@ from edge.clock import Clock
 from edge.errors import StoreError
 from edge.protocol.inner import Done
 from edge.protocol.wire import Command, Result, dump
-from edge.store.outbox import OutboxWriter
+from edge.store.outbox import KEEP_COMMANDS, OutboxWriter
 from edge.uplink import commands
 from edge.uplink.commands import CommandBook, Status, Verdict
 
@@ -48,6 +49,8 @@ class Executor:
         self._again = again
         self._rebirth = rebirth
         self._book = CommandBook()
+        self._begun: OrderedDict[str, None] = OrderedDict()
+        """Commands that this process has begun; their result is on its way or in the outbox."""
 
     def command(self, command: Command) -> None:
         received_ns = self._clock.mono_ns()
@@ -65,7 +68,7 @@ class Executor:
                 self._execute(command, received_ns)
             elif found[1] is not None:
                 self._again(command.id, found[1])
-            elif not self._book.has(command.id):
+            elif command.id not in self._begun:
                 self._answer(Verdict(command, "failed", "was interrupted; not executed again"))
 
         self._writer.submit(lambda box: box.begin_command(command.id), begun)
@@ -85,9 +88,16 @@ class Executor:
 
     def _execute(self, command: Command, received_ns: int) -> None:
         log.info("command id=%s name=%s by=%s", command.id, command.name, json.dumps(command.by))
+        self._begun[command.id] = None
+        while len(self._begun) > KEEP_COMMANDS:
+            self._begun.popitem(last=False)
         if self._clock.mono_ns() - received_ns > command.ttl_s * 10**9:
             self._answer(Verdict(command, "expired", "its time was over before it could begin"))
         elif commands.target(command) != "uplink":
+            if not self._book.has_room():
+                # Many came at once, before the first of them was recorded.
+                self._answer(Verdict(command, "refused", "too many commands wait"))
+                return
             self._book.add(command, received_ns)
             self.tick()
         elif command.name == "rebirth":

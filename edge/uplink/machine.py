@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 from pathlib import Path
 
@@ -14,18 +16,19 @@ _THROTTLED = ("undervoltage", "frequency_capped", "throttled", "soft_temperature
 def read(data: Path, root: Path = Path("/")) -> Facts:
     """Temperature, throttling, memory, load, disk space and wear; never raises."""
     facts: Facts = {}
-    facts.update(_temperature(root))
-    facts.update(_throttling(root))
-    facts.update(_memory(root))
-    facts.update(_load(root))
+    for part in (_temperature, _throttling, _memory, _load, _wear):
+        # A kernel that words it in another way costs that one fact, and not the heartbeat.
+        with contextlib.suppress(ValueError, IndexError, OSError):
+            facts.update(part(root))
     facts.update(_disk(data))
-    facts.update(_wear(root))
     return facts
 
 
 def uptime_s(root: Path = Path("/")) -> int:
-    text = _text(root / "proc/uptime")
-    return int(float(text.split()[0])) if text else 0
+    try:
+        return max(0, int(float(_text(root / "proc/uptime").split()[0])))
+    except (ValueError, IndexError, OverflowError):
+        return 0
 
 
 def _text(path: Path) -> str:
@@ -37,15 +40,12 @@ def _text(path: Path) -> str:
 
 def _temperature(root: Path) -> Facts:
     text = _text(root / "sys/class/thermal/thermal_zone0/temp")
-    return {"temp_c": round(int(text) / 1000, 1)} if text.lstrip("-").isdigit() else {}
+    return {"temp_c": round(int(text) / 1000, 1)} if text else {}
 
 
 def _throttling(root: Path) -> Facts:
     text = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
-    try:
-        flags = int(text, 16)
-    except ValueError:
-        return {}
+    flags = int(text, 16)
     now = [name for bit, name in enumerate(_THROTTLED) if flags >> bit & 1]
     since_boot = [name for bit, name in enumerate(_THROTTLED) if flags >> (bit + 16) & 1]
     return {"throttled": "+".join(now), "throttled_since_boot": "+".join(since_boot)}
@@ -56,17 +56,14 @@ def _memory(root: Path) -> Facts:
     found: Facts = {}
     for key, name in (("MemAvailable", "mem_free_mb"), ("MemTotal", "mem_mb")):
         words = fields.get(key, "").split()
-        if words and words[0].isdigit():
+        if words and words[0].isdecimal():
             found[name] = int(words[0]) // 1024
     return found
 
 
 def _load(root: Path) -> Facts:
-    words = _text(root / "proc/loadavg").split()
-    try:
-        return {"load1": float(words[0])}
-    except (IndexError, ValueError):
-        return {}
+    load = float(_text(root / "proc/loadavg").split()[0])
+    return {"load1": load} if math.isfinite(load) else {}
 
 
 def _disk(data: Path) -> Facts:

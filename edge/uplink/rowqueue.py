@@ -42,7 +42,8 @@ class RowQueue:
         """What to publish now, by priority and age; marked as in flight."""
         room = WINDOW - sum(s.in_flight for s in self._rows.values())
         ready = [s for s in self._rows.values() if not s.in_flight and s.due_ns <= now_ns]
-        ready.sort(key=lambda s: (s.row.priority, s.row.id))
+        # Of one importance as they were added; ids begin with a time of day, which may be wrong (I9).
+        ready.sort(key=lambda s: s.row.priority)
         taken = ready[: max(room, 0)]
         for state in taken:
             state.in_flight = True
@@ -57,9 +58,12 @@ class RowQueue:
         return state.row
 
     def expired(self, utc_ns: int) -> list[str]:
-        """Rows whose time is over by UTC; ask only while the clock can be trusted."""
+        """Rows whose time is over by UTC; ask only while the clock can be trusted. A row that was made while
+        it could not is never too old."""
         return [
             s.row.id
             for s in self._rows.values()
-            if s.row.ttl_s is not None and utc_ns - s.row.created_utc_ns > s.row.ttl_s * 10**9
+            if s.row.ttl_s is not None
+            and s.row.created_utc_ns > 0
+            and utc_ns - s.row.created_utc_ns > s.row.ttl_s * 10**9
         ]

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from edge import supervision
 from edge.backoff import Backoff
 from edge.bus import Bus
 from edge.clock import Clock
@@ -79,6 +80,10 @@ class Uplink:
         self._told: Delivery | None = None
         self._told_ns = 0
         self._retry_ns = 0
+        self._counted = 0
+        """The highest number of a session that is known, of this start or before."""
+        self._committing: set[str] = set()
+        """Presses whose row the outbox's thread has and has not answered for."""
         self._tasks: list[asyncio.Task[None]] = []
         self._loaded = asyncio.Event()
         self._writer = OutboxWriter(store, clock, self._store_fault)
@@ -141,8 +146,10 @@ class Uplink:
         self._loop.call_later(LOAD_WAIT_S, self._loaded.set)
         self._tasks = [
             self._loop.create_task(self._connect(), name="mqtt"),
-            self._loop.create_task(self._ticks(), name="tick"),
-            self._loop.create_task(self._heartbeats(), name="health"),
+            self._loop.create_task(supervision.every(TICK_S, self._tick), name="tick"),
+            self._loop.create_task(
+                supervision.every(self._config.uplink.health_s, self._send_health), name="health"
+            ),
         ]
 
     async def _connect(self) -> None:
@@ -185,9 +192,14 @@ class Uplink:
 
     def _commit_alert(self, told: PressTold) -> None:
         press_id = told.press.press_id
+        if press_id in self._committing:
+            # A disk that hangs is not given the same row again each second.
+            return
+        self._committing.add(press_id)
         row = Row(press_id, "alert", outbox.ALERT, dump(self._alert(told, 1)), self._clock.utc_ns())
 
         def committed(shed: list[str] | None, error: StoreError | None) -> None:
+            self._committing.discard(press_id)
             if error is None:
                 self._book.committed(press_id)
                 self._tell_custody([press_id])
@@ -237,9 +249,13 @@ class Uplink:
         channel, message_id = self._inflight.pop(mid, ("", ""))
         if refusal:
             log.error("broker refused channel=%s id=%s reason=%r", channel, message_id, refusal)
-        if channel == "alert" and not refusal:
-            self._book.puback(message_id)
+        if channel == "alert":
+            if refusal:
+                self._book.refused(message_id)
+            else:
+                self._book.puback(message_id)
             self._tell_delivery()
+            self._send_due()
         elif channel in ("event", "result"):
             row = self._queue.puback(message_id, self._clock.mono_ns())
             if row is not None and channel == "result" and not refusal:
@@ -281,12 +297,14 @@ class Uplink:
 
     def _will(self) -> Will:
         """Made for each connection: the birth after it carries the same number."""
-        self._reporter.session += 1
-        number = self._reporter.session
+        self._counted += 1
+        # Birth and heartbeats keep to the will's number, also when the outbox tells of a higher one later:
+        # a will with a lower number than the birth's would be taken for an old one.
+        number = self._reporter.session = self._counted
 
         def counted(stored: int | None, _error: StoreError | None) -> None:
             if stored is not None:
-                self._reporter.session = max(self._reporter.session, stored)
+                self._counted = max(self._counted, stored)
 
         self._writer.submit(lambda box: box.next_session(number), counted)
         topic = topics.box(self._box.city, self._box.device, "birth")
@@ -352,7 +370,10 @@ class Uplink:
 
     def _keep(self, row_id: str, channel: str, priority: int, message: Model, ttl_s: int) -> None:
         """Into the outbox, and out as soon as the link lets it."""
-        row = Row(row_id, channel, priority, dump(message), self._clock.utc_ns(), ttl_s)
+        now = self._clock.read()
+        # Age is told by UTC: what is made while nobody knows the time never grows too old.
+        made_ns = now.utc_ns if now.trust == "synchronised" else 0
+        row = Row(row_id, channel, priority, dump(message), made_ns, ttl_s)
         self._queue.add(row)
 
         def stored(shed: list[str] | None, error: StoreError | None) -> None:
@@ -382,7 +403,7 @@ class Uplink:
                 return
             rows, received, number = found
             self._book.load_received(received)
-            self._reporter.session = max(self._reporter.session, number)
+            self._counted = max(self._counted, number)
             for row in rows:
                 self._load_row(row)
             self._loaded.set()
@@ -404,7 +425,7 @@ class Uplink:
             return
         edge_ns = alert.press.at.mono_ns
         told = PressTold(
-            press=alert.press, durable=True, edge_ns=edge_ns, confirmed_ns=edge_ns, stored_ns=edge_ns
+            press=alert.press, durable=alert.durable, edge_ns=edge_ns, confirmed_ns=edge_ns, stored_ns=edge_ns
         )
         self._book.press(told, self._clock.mono_ns(), committed=True)
 
@@ -418,22 +439,20 @@ class Uplink:
 
     # -- time --------------------------------------------------------------------------------------
 
-    async def _ticks(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            now_ns = self._clock.mono_ns()
-            self._send_due()
-            if self._book.dead(now_ns):
-                self._session.drop("an alert got no PUBACK")
-            self._executor.tick()
-            self._events(self._watch.tick(now_ns, self._clock.utc_ns()))
-            if now_ns - self._retry_ns >= RETRY_COMMIT_NS:
-                self._retry_ns = now_ns
-                for told in self._book.uncommitted():
-                    self._commit_alert(told)
-                self._expire()
-            if now_ns - self._told_ns >= DELIVERY_EVERY_NS or self._delivery() != self._told:
-                self._tell_delivery()
+    def _tick(self) -> None:
+        now_ns = self._clock.mono_ns()
+        self._send_due()
+        if self._book.dead(now_ns):
+            self._session.drop("an alert got no PUBACK")
+        self._executor.tick()
+        self._events(self._watch.tick(now_ns, self._clock.utc_ns()))
+        if now_ns - self._retry_ns >= RETRY_COMMIT_NS:
+            self._retry_ns = now_ns
+            for told in self._book.uncommitted():
+                self._commit_alert(told)
+            self._expire()
+        if now_ns - self._told_ns >= DELIVERY_EVERY_NS or self._delivery() != self._told:
+            self._tell_delivery()
 
     def _expire(self) -> None:
         # Age is told by UTC, so a box that does not know the time throws nothing away.
@@ -452,11 +471,6 @@ class Uplink:
 
     def _on_sound(self, _sender: str, sound: Sound) -> None:
         self._sound = sound
-
-    async def _heartbeats(self) -> None:
-        while True:
-            await asyncio.sleep(self._config.uplink.health_s)
-            self._send_health()
 
     def _send_health(self) -> None:
         """At QoS 0 and with an expiry: a heartbeat that is late is worth nothing."""

@@ -43,6 +43,9 @@ class Watch:
     def __init__(self, processes: tuple[str, ...], now_ns: int) -> None:
         self._processes = {name: _Process(None, now_ns) for name in processes}
         self._inputs: Inputs | None = None
+        self._tamper = "closed"
+        """As last known: an unknown lid (callbox is starting) is neither opened nor closed."""
+        self._stuck: set[str] = set()
         self._offset_ns: int | None = None
 
     def alive(self, process: str, pid: int, now_ns: int) -> list[Fact]:
@@ -61,15 +64,17 @@ class Watch:
     def inputs(self, inputs: Inputs) -> list[Fact]:
         before, self._inputs = self._inputs, inputs
         facts: list[Fact] = []
-        if inputs.tamper != (before.tamper if before else "closed") and inputs.tamper != "unknown":
+        if inputs.tamper not in (self._tamper, "unknown"):
+            self._tamper = inputs.tamper
             opened = inputs.tamper == "open"
             text = "the box was opened" if opened else "the box is closed again"
             facts.append(Fact("tamper", "alarm" if opened else "info", text, {"open": opened}))
         for name, state in inputs.buttons.items():
-            was = before.buttons.get(name) if before else None
-            if state == "stuck" and was != "stuck":
+            if state == "stuck" and name not in self._stuck:
+                self._stuck.add(name)
                 facts.append(Fact("stuck", "alarm", f"button {name} is stuck", {"button": name}))
-            elif was == "stuck":
+            elif state == "released" and name in self._stuck:
+                self._stuck.discard(name)
                 facts.append(Fact("stuck", "info", f"button {name} is free again", {"button": name}))
         faults_before = before.faults if before else {}
         for name, text in inputs.faults.items():
