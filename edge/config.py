@@ -105,8 +105,9 @@ class Indicator(Section):
     """Lamp, buzzer and beacon."""
 
     driver: Literal["gpio", "sim"] = "gpio"
-    lamp_pin: Pin | None = 24
-    buzzer_pin: Pin | None = 25
+    lamp_pin: Pin | None = None
+    """Unset: this box has none. The same for the buzzer."""
+    buzzer_pin: Pin | None = None
     beacon_pin: Pin | None = None
     """A relay for a beacon on the mast; it follows an open incident that is not silent."""
 

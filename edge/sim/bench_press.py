@@ -38,6 +38,7 @@ from edge.store.files import RealFiles
 from edge.store.journal import SEGMENT, SLOT
 
 HOLD_S = 0.15
+REST_S = 0.3
 MEDIA_FAULTS = ("media_stopped", "media_crashing", "media_eating")
 CHROMIUM_FLAGS = (
     "--no-sandbox",
@@ -235,7 +236,10 @@ async def _phase(
     await presses.one(defaultdict(list))  # the first pays for what is made once
     for number in range(n):
         await presses.one(into)
+        # A press comes to a disk and a broker that have rested; the floors must find them so too.
+        await asyncio.sleep(REST_S)
         floors["fdatasync"].append(await asyncio.to_thread(disk.once_ms))
+        await asyncio.sleep(REST_S)
         floors["qos1_round_trip"].append(await asyncio.to_thread(broker.once_ms))
         progress(f"{name} {number + 1}/{n}")
 
