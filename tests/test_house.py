@@ -206,7 +206,7 @@ def sources(tmp_path):
     """A copy of what a build reads, outside any git repository."""
     copy = tmp_path / "sources"
     shutil.copytree(ROOT / "edge", copy / "edge", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "LICENSE"):
+    for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):
         shutil.copy(ROOT / name, copy)
     return copy
 
