@@ -38,6 +38,9 @@ REPEAT_S = 1.0
 """Period of `Unsettled` and of `Incident` while there is something to repeat."""
 IDLE_EVERY = 5
 """`Incident` and `Inputs` go out at each fifth repeat when nothing happens."""
+TELL_AFTER_S = 0.003
+"""What the bus is told of a press beside the press itself waits so long, for disk and lamp to be first: each
+message wakes three other processes."""
 UNSETTLED_CHUNK = 16
 RESTORE_WAIT_S = 0.3
 """Edges wait so long at start for the journal, which knows the open incident."""
@@ -279,7 +282,7 @@ class Callbox:
             elif event.what is What.STUCK:
                 log.warning("button stuck button=%s", event.contact)
         if events:
-            self._tell_inputs()
+            self._loop.call_later(TELL_AFTER_S, self._tell_inputs)
 
     # -- a press -----------------------------------------------------------------------------------
 
@@ -355,9 +358,9 @@ class Callbox:
         return told.edge_ns == event.edge_ns and not event.held_at_start and filing == draft.filing
 
     def _answer(self) -> None:
-        """Lamp and buzzer, now; and the bus, for voice and camera."""
+        """Lamp and buzzer, now; and in a moment the bus, for voice and camera."""
         self._show()
-        self._tell_incident()
+        self._loop.call_later(TELL_AFTER_S, self._tell_incident)
         self._loop.call_later(PRESSED_SHOWN_NS / 1e9, self._follow)
 
     def _stored(self, told: PressTold, durable: bool, stored_ns: int, confirmed_ns: int) -> None:
