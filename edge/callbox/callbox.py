@@ -323,13 +323,15 @@ class Callbox:
     def _warm(self) -> None:
         """Builds the models once, for a press that nobody made; the first real one does not pay for it."""
         for name in list(self._config.button.contacts)[:1]:
-            self._draft(ContactEvent(What.PRESSED, name, 0), 0, None)
+            self._draft(ContactEvent(What.PRESSED, name, 0), 0, None, seq=0)
 
-    def _draft(self, event: ContactEvent, confirmed_ns: int, ordered_by: str | None) -> Draft:
+    def _draft(
+        self, event: ContactEvent, confirmed_ns: int, ordered_by: str | None, *, seq: int | None = None
+    ) -> Draft:
         contact = self._config.button.contacts[event.contact]
         press_id = uuid7(self._clock)
         filing = self._book.where(press_id, confirmed_ns, ordered_test_by=ordered_by)
-        stamp = Stamp.of(self._clock.read(), self._writer.next_seq())
+        stamp = Stamp.of(self._clock.read(), self._writer.next_seq() if seq is None else seq)
         press = Press(
             press_id=press_id,
             incident_id=filing.incident_id,

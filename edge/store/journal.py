@@ -30,6 +30,8 @@ MAX_SEGMENTS = 64
 _HEAD = struct.Struct("<4sIQHB5x")
 _MAGIC = b"EJ01"
 _NAME = re.compile(r"press-([0-9]{3})\.seg")
+_OUT_OF_ORDER = 4
+"""A record has its number before it is written: so many may have changed places on the disk."""
 MAX_PAYLOAD = SLOT - _HEAD.size
 
 
@@ -82,8 +84,12 @@ class Journal:
         records, self.damaged = read(self._folder, self._files)
         self._used = {slot: record.seq for slot, record in records}
         self.last_seq = max((r.seq for _, r in records), default=0)
-        last_slot = max(records, key=lambda pair: pair[1].seq)[0] if records else -1
-        self._next_slot = last_slot + 1
+        newest = sorted((record.seq, slot) for slot, record in records)[-_OUT_OF_ORDER:]
+        # Where it goes on is where the newest ones end; behind the newest of all may be one that was numbered
+        # a moment earlier and written a moment later.
+        self._next_slot = newest[-1][1] + 1 if newest else 0
+        while self._next_slot in (slot for _, slot in newest):
+            self._next_slot += 1
         return sorted((record for _, record in records), key=lambda r: r.seq)
 
     def prepare(self) -> None:
@@ -109,7 +115,7 @@ class Journal:
     def append(self, kind: Kind, seq: int, payload: bytes) -> None:
         """Writes one record and returns when it is on stable storage.
 
-        `seq` must be higher than any before it.
+        `seq` says the order, and no other record has it; one that is late by a few is read in its place.
 
         Raises:
             StoreError: it is not; the slot is tried again by the next record.

@@ -21,7 +21,7 @@ def contact(known_closed: bool = False, stable_ns: int = STABLE_NS) -> Contact:
     )
 
 
-# -- a line, and a loop that looks at it ---------------------------------------------------------------------
+# -- a line, and a loop that looks at it --------------------
 
 
 @dataclass
@@ -77,7 +77,9 @@ class Loop:
     timer_wakes: int = 0
 
     def run(self, until_ns: int) -> Loop:
-        edges = [(t + self.behind_ns, t, lv) for n, (t, lv) in enumerate(self.line.edges()) if n not in self.lost]
+        edges = [
+            (t + self.behind_ns, t, lv) for n, (t, lv) in enumerate(self.line.edges()) if n not in self.lost
+        ]
         now, look_ns = -2 * LOOK_NS, -LOOK_NS
         self._take(now, self.machine.sample(False, now))
         while now < until_ns:
@@ -115,7 +117,9 @@ SPIKE = span(0.01, 2.99)
 ANY_RUNS = st.lists(st.tuples(st.booleans(), span(0.01, 120)), max_size=40)
 # A worn contact: closes and opens with bounce, is pressed for 5 ms to 4 s, and left for 30 ms or longer.
 BOUNCE = st.lists(st.tuples(span(0.01, 2.9), span(0.01, 2.9)), max_size=4)
-PRESS = st.tuples(BOUNCE, st.one_of(span(5, 20), span(5, 4000)), BOUNCE, st.one_of(span(30, 40), span(30, 500)))
+PRESS = st.tuples(
+    BOUNCE, st.one_of(span(5, 20), span(5, 4000)), BOUNCE, st.one_of(span(30, 40), span(30, 500))
+)
 NOISE = st.lists(SPIKE, max_size=3)
 DELAYS = st.lists(st.one_of(st.just(0), span(0, 3), span(0, 80)), max_size=200)
 
@@ -239,7 +243,7 @@ def test_a_press_of_15_ms_counts_at_every_allowed_window() -> None:
         assert len(Loop(line, iter([]), machine=machine).run(length(line)).times(What.PRESSED)) == 1
 
 
-# -- single cases --------------------------------------------------------------------------------------------
+# -- single cases --------------------
 
 
 def test_the_press_says_when_its_first_edge_was_before_all_bounce() -> None:

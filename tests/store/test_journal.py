@@ -61,7 +61,7 @@ def fill(book: Journal, first: int, count: int, *, pin: bool = False) -> None:
         book.append(Kind.PRESS, seq, b"%d" % seq)
 
 
-# -- records -----------------------------------------------------------------------------------------------
+# -- records --------------------
 
 
 @given(st.sampled_from(list(Kind)), st.integers(0, 2**64 - 1), st.binary(max_size=MAX_PAYLOAD))
@@ -111,7 +111,7 @@ def test_a_record_of_a_kind_of_a_later_version_is_passed_over() -> None:
     assert decode(b"EJ01" + struct.pack("<I", zlib.crc32(rest)) + rest) is None
 
 
-# -- damage ------------------------------------------------------------------------------------------------
+# -- damage --------------------
 
 
 @settings(max_examples=60)
@@ -203,7 +203,7 @@ def test_a_segment_of_a_foreign_size_is_used_as_far_as_it_goes(size: int) -> Non
     assert seqs(files) == [*left, *range(10, 10 + 2 * SLOTS_PER_SEGMENT - len(left))]
 
 
-# -- order and rotation ------------------------------------------------------------------------------------
+# -- order and rotation --------------------
 
 
 def test_records_come_in_the_order_of_their_numbers_after_any_number_of_rounds() -> None:
@@ -217,6 +217,16 @@ def test_it_goes_on_after_the_newest_record_and_not_over_it() -> None:
     fill(opened(files), 1, 130)
     fill(opened(files), 131, 1)
     assert seqs(files) == list(range(4, 132))
+
+
+def test_I2_a_record_written_a_moment_after_a_later_number_is_not_the_next_to_go() -> None:
+    files = MemoryFiles()
+    book = opened(files)
+    for seq in (*range(1, 100), 101, 102, 100):
+        book.append(Kind.PRESS, seq, b"")
+    again = opened(files)
+    again.append(Kind.PRESS, 103, b"")
+    assert seqs(files) == list(range(1, 104))
 
 
 def test_a_number_that_comes_twice_or_late_hurts_nothing() -> None:
@@ -281,7 +291,7 @@ def test_fewer_segments_in_the_configuration_lose_nothing() -> None:
     assert seqs(files)[-1] == 9999
 
 
-# -- faults ------------------------------------------------------------------------------------------------
+# -- faults --------------------
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
@@ -368,7 +378,7 @@ def test_the_whole_of_it_on_the_real_file_system(tmp_path: Path) -> None:
     ]
 
 
-# -- everything at once, against a model -------------------------------------------------------------------
+# -- everything at once, against a model --------------------
 
 SLOTS = 4
 """A segment of the machine below: small, so that the ring comes round often."""

@@ -92,7 +92,7 @@ def test_a_job_that_is_wrong_by_itself_leaves_no_half_transaction(tmp_path: Path
     assert ids(look(store)) == [uid(3)]
 
 
-# -- the quota ---------------------------------------------------------------------------------------------
+# -- the quota --------------------
 
 ROWS = st.tuples(st.integers(1, 30), st.sampled_from([ALERT, ALERT, ALARM, RESULT, WARNING, INFO]))
 
@@ -143,7 +143,7 @@ def test_I3_alerts_alone_go_over_the_quota(tmp_path: Path) -> None:
     assert len(look(store)) == 10
 
 
-# -- what is remembered ------------------------------------------------------------------------------------
+# -- what is remembered --------------------
 
 
 def test_I6_as_many_receipts_are_remembered_as_it_says_the_newest(
@@ -185,7 +185,7 @@ def test_the_number_of_the_session_grows_over_restarts(tmp_path: Path) -> None:
     assert numbers == [1, 2, 10, 11, 12]
 
 
-# -- damage and faults -------------------------------------------------------------------------------------
+# -- damage and faults --------------------
 
 
 def noise(path: Path) -> None:
@@ -289,7 +289,7 @@ def put_and_say(number: int, store: Outbox) -> int:
     return number
 
 
-# -- the thread --------------------------------------------------------------------------------------------
+# -- the thread --------------------
 
 
 class Listener:
@@ -331,8 +331,8 @@ async def test_a_fault_is_told_once_and_when_it_is_over_and_the_thread_goes_on(l
         listener.submit(job)
         await until(lambda c=count: len(listener.answers) > c)
     assert all(isinstance(error, StoreError) for _, error in listener.answers)
-    listener.submit(lambda b: b.put(row(1)))
-    await until(lambda: listener.answers[-1] == ([], None))
+    listener.submit(partial(put_and_say, 1))
+    await until(lambda: listener.answers[-1] == (1, None))
     assert len(listener.faults) == 3
     assert "full" in listener.faults[0]
     assert listener.faults[-1] == ""
