@@ -122,7 +122,8 @@ async def _bad_disk(rig: Rig, rng: random.Random, error: int) -> None:
     rig.controls["uplink"].faults(outbox=error)
     try:
         await rig.press()
-        if not any(not told.durable for told in rig.told):
+        await rig.until(lambda: bool(rig.told), 10, "the press was told to the bus")
+        if rig.told[0].durable:
             raise Broken("a press on a disk that refuses was told as durable")
         if rng.random() < 0.5:
             rig.stack.launcher.kill("uplink")
@@ -147,7 +148,8 @@ async def sync_hangs(rig: Rig, _rng: random.Random) -> None:
     try:
         await rig.press()
         await rig.arrived(5)
-        if not any(not told.durable for told in rig.told):
+        await rig.until(lambda: bool(rig.told), 10, "the press was told to the bus")
+        if rig.told[0].durable:
             raise Broken("a press on a disk that hangs was told as durable")
         # Twice the time: the record of what was closed before may stand in front of it.
         await rig.until(
