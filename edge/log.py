@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sys
+import os
 from pathlib import Path
 
 JOURNAL_SOCKET = Path("/run/systemd/journal/socket")
+STDERR = 2
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -35,10 +36,21 @@ class _OneLine(logging.Formatter):
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def _to_journald() -> bool:
+    """Whether standard error is journald's, as systemd says to its units (systemd.exec(5), JOURNAL_STREAM).
+
+    A process that somebody else started, in a terminal or with its log in a file, is read there.
+    """
+    try:
+        stream = os.fstat(STDERR)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{stream.st_dev}:{stream.st_ino}"
+
+
 def _handler(process: str) -> logging.Handler:
-    # JournalHandler throws records away without a word where journald is absent, so look first; and a
-    # process that a person started in a terminal is read in that terminal.
-    if JOURNAL_SOCKET.exists() and not sys.stderr.isatty():
+    # JournalHandler throws records away without a word where journald is absent, so look first.
+    if JOURNAL_SOCKET.exists() and _to_journald():
         try:
             from systemd.journal import JournalHandler
         except ImportError:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -86,3 +89,31 @@ def test_set_up_twice_says_nothing_twice(said: io.StringIO, root: logging.Logger
     for _ in range(2):
         log.set_up("callbox")
     assert len(root.handlers) == 1
+
+
+class Journald(logging.Handler):
+    """Stands for systemd's handler."""
+
+    def __init__(self, **_fields: str) -> None:
+        super().__init__()
+
+
+@pytest.mark.parametrize(
+    ("stream", "handler"),
+    [("ours", Journald), ("another", logging.StreamHandler), ("", logging.StreamHandler)],
+)
+def test_journald_gets_the_log_only_of_a_process_whose_standard_error_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stream: str, handler: type, root: logging.Logger
+) -> None:
+    """Under the launcher on a machine with systemd the log files once stayed empty."""
+    module = ModuleType("systemd.journal")
+    module.JournalHandler = Journald  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "systemd.journal", module)
+    with open(tmp_path / "stderr", "w") as file:
+        monkeypatch.setattr(log, "JOURNAL_SOCKET", tmp_path)
+        monkeypatch.setattr(log, "STDERR", file.fileno())
+        found = os.fstat(file.fileno())
+        value = {"ours": f"{found.st_dev}:{found.st_ino}", "another": "8:15"}.get(stream, "")
+        monkeypatch.setenv("JOURNAL_STREAM", value)
+        log.set_up("callbox")
+    assert type(root.handlers[0]) is handler
