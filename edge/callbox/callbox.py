@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from edge import supervision
 from edge.bus import Bus
-from edge.callbox.button import Contact, ContactEvent, What
+from edge.callbox.button import ContactEvent, What
 from edge.callbox.incident import PRESSED_SHOWN_NS, Filing, IncidentBook
+from edge.callbox.panel import Panel
 from edge.callbox.pins import TAMPER, Pins
 from edge.callbox.signaller import Signaller
 from edge.clock import Clock
@@ -42,10 +43,6 @@ TELL_AFTER_S = 0.003
 """What the bus is told of a press beside the press itself waits so long, for disk and lamp to be first: each
 message wakes three other processes."""
 UNSETTLED_CHUNK = 16
-RESTORE_WAIT_S = 0.3
-"""Edges wait so long at start for the journal, which knows the open incident."""
-HELD_WAIT_S = 5.0
-"""A contact held at start waits so long for the journal to say whether it was counted already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +79,16 @@ class Callbox:
             trying_ns=round(config.uplink.trying_after_s * 1e9),
             nobody_ns=round(config.uplink.nobody_after_s * 1e9),
         )
-        self._contacts: dict[str, Contact] = {}
-        self._waiting_edges: list[tuple[str, bool, int]] = []
+        self._panel = Panel(config.button, pins, clock, on_event=self._happened, on_closing=self._make_ready)
         self._unsettled: OrderedDict[str, PressTold] = OrderedDict()
         self._told: dict[str, PressTold] = {}
         """Presses of the open incident, which stay told until a person has acknowledged."""
         self._faults: dict[str, str] = {}
         self._drafts: dict[str, Draft] = {}
         """Contact -> the press that the edge now in its stable window may become."""
-        self._armed = False
-        self._journal_known = False
         self._done: OrderedDict[str, Done] = OrderedDict()
         self._signals = Signaller(pins, clock, on_fault=self._fault)
         self._inputs: Inputs | None = None
-        self._contact_timer: asyncio.Handle | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._turn = 0
         self._writer = JournalWriter(
@@ -113,16 +106,15 @@ class Callbox:
     def start(self) -> None:
         """Claims the lines: from here on a press is seen. The journal is read in the loop's next turn."""
         try:
-            self._pins.start(self._on_edge)
+            self._panel.start()
         except DriverError as error:
             # A box without its buttons is broken, but it must be able to say so.
             self._fault("button", str(error))
-        self._loop.call_later(RESTORE_WAIT_S, self._arm)
         self._loop.call_soon(self._writer.start)
         self._loop.call_soon(self._warm)
         self._tasks = [
             self._loop.create_task(
-                supervision.every(self._config.button.reread_ms / 1000, self._sample), name="reread"
+                supervision.every(self._config.button.reread_ms / 1000, self._reread), name="reread"
             ),
             self._loop.create_task(supervision.every(REPEAT_S, self._repeat), name="repeat"),
         ]
@@ -131,13 +123,12 @@ class Callbox:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        if self._contact_timer:
-            self._contact_timer.cancel()
+        self._panel.close()
         self._signals.close()
         self._writer.close()
         await self._pins.close()
 
-    # -- contacts ----------------------------------------------------------------------------------
+    # -- start and contacts ----------------------------------------------------------------------------------
 
     def _restore(self, records: list[Record]) -> None:
         """The journal's records, in order: the open incident, and which contact was already counted."""
@@ -151,11 +142,8 @@ class Callbox:
             except (ValueError, KeyError, TypeError) as error:
                 log.error("journal record not understood seq=%d reason=%r", record.seq, str(error))
         log.info("journal read records=%d unsettled=%d", len(records), len(self._unsettled))
-        self._arm()
-        for name, closed in counted.items():
-            if closed and name in self._contacts:
-                self._contacts[name].count_as_known()
-        self._look_at_held()
+        self._panel.journal_says(counted)
+        self._tell_inputs()
         self._show()
         self._tell_incident()
         self._tell_unsettled()
@@ -189,100 +177,24 @@ class Callbox:
             else:
                 self._book.darken()
 
-    def _arm(self) -> None:
-        """From here on edges count; those that came before are taken in their order."""
-        if self._armed:
-            return
-        self._armed = True
-        button = self._config.button
-        for name in button.contacts:
-            self._contacts[name] = Contact(
-                name,
-                stable_ns=round(button.stable_ms * 1e6),
-                hold_ns=round(button.mute_hold_s * 1e9),
-                stuck_ns=round(button.stuck_s * 1e9),
-            )
-        if button.tamper_pin is not None:
-            far = 2**62
-            self._contacts[TAMPER] = Contact(TAMPER, stable_ns=50_000_000, hold_ns=far, stuck_ns=far)
-        waiting, self._waiting_edges = self._waiting_edges, []
-        for line, level, at_ns in waiting:
-            self._on_edge(line, level, at_ns)
-        self._loop.call_later(HELD_WAIT_S, self._look_at_held)
-
-    def _look_at_held(self) -> None:
-        """The journal has spoken, or had its time: a contact that is closed by now counts."""
-        self._journal_known = True
-        self._sample()
-
-    def _on_edge(self, line: str, level: bool, at_ns: int) -> None:
-        contact = self._contacts.get(line)
-        if contact is None:
-            if not self._armed:
-                self._waiting_edges.append((line, level, at_ns))
-                del self._waiting_edges[:-1000]
-            return
-        self._happened(contact.edge(level, at_ns))
-        if level and line != TAMPER and contact.state == "released":
-            self._make_ready(line, contact.first_edge_ns)
-        # The loop may be late: what is due by now is looked at now.
-        self._tick_soon()
-
-    def _sample(self) -> None:
-        """Reads every line again: a lost edge is found here."""
-        now_ns = self._clock.mono_ns()
-        for name, contact in self._contacts.items():
-            level = self._pins.read(name)
-            if level is not None and (self._journal_known or not contact.unseen):
-                self._happened(contact.sample(level, now_ns))
+    def _reread(self) -> None:
+        self._panel.sample()
         self._tell_inputs()
-        self._plan()
 
-    def _tick_soon(self) -> None:
-        """In the loop's next turn: an edge that waits for its own may say otherwise than the line."""
-        if self._contact_timer:
-            self._contact_timer.cancel()
-        self._contact_timer = self._loop.call_soon(self._tick)
-
-    def _tick(self) -> None:
-        self._contact_timer = None
-        now_ns = self._clock.mono_ns()
-        for name, contact in self._contacts.items():
-            due_ns = contact.due_ns()
-            if due_ns is not None and due_ns <= now_ns:
-                level = self._pins.read(name)
-                if level is not None:
-                    self._happened(contact.tick(now_ns, level))
-        self._plan()
-
-    def _plan(self) -> None:
-        """Sets the timer to the next moment a contact wants to be looked at."""
-        due = [ns for ns in (c.due_ns() for c in self._contacts.values()) if ns is not None]
-        if self._contact_timer:
-            self._contact_timer.cancel()
-            self._contact_timer = None
-        now_ns = self._clock.mono_ns()
-        # What is overdue waits for its edge or the next look at the line, not for a spinning timer.
-        ahead = [ns for ns in due if ns > now_ns]
-        if ahead:
-            self._contact_timer = self._loop.call_later((min(ahead) - now_ns) / 1e9, self._tick_soon)
-
-    def _happened(self, events: list[ContactEvent]) -> None:
-        for event in events:
-            if event.contact == TAMPER:
-                log.warning("tamper contact=%s", event.what.value)
-            elif event.what is What.PRESSED:
-                self._pressed(event)
-            elif event.what is What.RELEASED:
-                payload = json.dumps({"button": event.contact}).encode()
-                self._writer.submit(Kind.RELEASE, self._writer.next_seq(), payload, _nothing)
-            elif event.what is What.HELD and self._book.darken() and self._book.open:
-                self._keep_incident(Kind.DARK, self._book.open.incident_id)
-                self._follow()
-            elif event.what is What.STUCK:
-                log.warning("button stuck button=%s", event.contact)
-        if events:
-            self._loop.call_later(TELL_AFTER_S, self._tell_inputs)
+    def _happened(self, event: ContactEvent) -> None:
+        if event.contact == TAMPER:
+            log.warning("tamper contact=%s", event.what.value)
+        elif event.what is What.PRESSED:
+            self._pressed(event)
+        elif event.what is What.RELEASED:
+            payload = json.dumps({"button": event.contact}).encode()
+            self._writer.submit(Kind.RELEASE, self._writer.next_seq(), payload, _nothing)
+        elif event.what is What.HELD and self._book.darken() and self._book.open:
+            self._keep_incident(Kind.DARK, self._book.open.incident_id)
+            self._follow()
+        elif event.what is What.STUCK:
+            log.warning("button stuck button=%s", event.contact)
+        self._loop.call_later(TELL_AFTER_S, self._tell_inputs)
 
     # -- a press -----------------------------------------------------------------------------------
 
@@ -462,11 +374,10 @@ class Callbox:
         )
 
     def _tell_inputs(self, *, always: bool = False) -> None:
-        tamper = self._contacts.get(TAMPER)
         inputs = Inputs.model_validate(
             {
-                "buttons": {n: c.state for n, c in self._contacts.items() if n != TAMPER},
-                "tamper": _TAMPER_STATE[tamper.state] if tamper else "unknown",
+                "buttons": self._panel.buttons(),
+                "tamper": _TAMPER_STATE[self._panel.tamper()],
                 "faults": {name: text[:200] for name, text in self._faults.items()},
             }
         )
