@@ -180,7 +180,7 @@ class DeliveryBook:
         missing = [w for w in self._waiting.values() if not w.received]
         ready = [w for w in missing if w.due_ns <= now_ns and not w.in_flight]
         room = IN_FLIGHT - sum(w.in_flight for w in missing)
-        if ready and (room > 0 or not ready[-1].attempts):
+        if ready and (room > 0 or (ready[-1] is missing[-1] and not ready[-1].attempts)):
             # The newest first: whoever pressed just now does not wait for a backlog.
             ready = [ready[-1], *ready[:-1][: max(room - 1, 0)]]
         else:
