@@ -30,7 +30,7 @@ from edge.protocol.inner import (
     PressTold,
     Unsettled,
 )
-from edge.store.journal import Journal, Kind, Record
+from edge.store.journal import SLOTS_PER_SEGMENT, Journal, Kind, Record
 from edge.store.journal_writer import JournalWriter
 
 log = logging.getLogger(__name__)
@@ -136,9 +136,12 @@ class Callbox:
         counted: dict[str, bool] = {}
         # Where a press did not wait for a journal that came late, the incident it began stands.
         keep_incident = self._book.open is None
-        for record in records:
+        for age, record in zip(range(len(records) - 1, -1, -1), records, strict=True):
             try:
                 self._replay(record, counted, now_ns, keep_incident=keep_incident)
+                if age >= self._config.journal.segments * SLOTS_PER_SEGMENT // 2:
+                    # A press that waited for the uplink may have outlived the record of its release.
+                    counted.clear()
             except (ValueError, KeyError, TypeError) as error:
                 log.error("journal record not understood seq=%d reason=%r", record.seq, str(error))
         log.info("journal read records=%d unsettled=%d", len(records), len(self._unsettled))

@@ -181,7 +181,8 @@ class Rig:
                 found = read(folder, RealFiles())[0]
             except StoreError:
                 return False
-            for _, record in sorted(found, key=lambda pair: pair[1].seq):
+            # Only the newest: an old press that waited for the uplink may have outlived its release.
+            for _, record in sorted(found, key=lambda pair: pair[1].seq)[-20:]:
                 body = json.loads(record.payload)
                 if record.kind in (Kind.PRESS, Kind.RELEASE):
                     last[body.get("button") or body["press"]["button"]] = record.kind

@@ -19,7 +19,7 @@ from edge.clock import SystemClock
 from edge.errors import DriverError
 from edge.protocol.inner import Custody, Delivery, Done, Incident, Inputs, Order, PressTold, Unsettled
 from edge.store import journal_writer
-from edge.store.journal import Journal, Kind, Record
+from edge.store.journal import SEGMENT, SLOTS_PER_SEGMENT, Journal, Kind, Record
 from edge.store.lossy import LossyFiles
 from tests.box import ListBus, config, turns, uid, until
 from tests.store.memory import MemoryFiles
@@ -352,6 +352,28 @@ async def test_I2_a_contact_held_over_a_restart_is_not_a_second_press(box: Box) 
     box.pins.set("police", False)
     await until(lambda: box.inputs().buttons["police"] == "released")
     assert (await box.press()).press.held_at_start is False
+
+
+async def test_I2_a_press_that_outlived_its_release_in_the_ring_hides_no_new_press(box: Box) -> None:
+    await box.start(journal={"segments": 2})
+    old = await box.press()
+    await box.end()
+    # The old press was pinned while the ring went round, and its release was written over.
+    ring = Journal(DISK, box.disk, 2)
+    kept = [record for record in ring.open() if record.kind is Kind.PRESS]
+    for path in [*box.disk.names(DISK)]:
+        box.disk.create(DISK / path, SEGMENT)
+    ring.open()
+    for record in kept:
+        ring.append(record.kind, record.seq, record.payload)
+    for seq in range(100, 100 + SLOTS_PER_SEGMENT):
+        ring.append(Kind.CLOSE, seq, b'{"incident_id": "an older one"}')
+    ring.close()
+    box.pins.levels["police"] = True
+    await box.start(journal={"segments": 2})
+    await until(lambda: box.presses())
+    assert box.presses() != [old.press.press_id]
+    assert box.bus.of(PressTold)[0].press.held_at_start
 
 
 async def test_edges_do_not_wait_for_a_journal_that_hangs(box: Box) -> None:
