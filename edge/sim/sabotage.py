@@ -61,7 +61,7 @@ _PUBLISH = "edge.mqtt:MqttSession.publish"
 _COMMIT = "edge.store.outbox:Outbox.commit"
 _DESK_COMMIT = "edge.desk.store:Store.commit"
 POINTS: tuple[Point, ...] = (
-    Point("edge_seen", "callbox", "edge.callbox.callbox:Callbox._on_edge", "before"),
+    Point("edge_seen", "callbox", "edge.callbox.panel:Panel._edge", "before"),
     Point("confirmed", "callbox", "edge.callbox.callbox:Callbox._pressed", "before"),
     Point("handed_to_disk", "callbox", "edge.callbox.callbox:Callbox._pressed", "after"),
     Point("journal_before_write", "callbox", _WRITE, "before"),
