@@ -102,6 +102,14 @@ class Rig:
         """What was seen to break a rule while it happened."""
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def _open(self) -> None:
         folder = self.stack.folder
         folder.mkdir(parents=True, exist_ok=True)
         self.set_clock(0)
@@ -136,7 +144,6 @@ class Rig:
             base_url=self.stack.desk_url, headers={"Authorization": f"Bearer {self.stack.token}"}, timeout=5
         )
         await self.until(lambda: self.link, 20, "the box has its link to the broker")
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._http is not None:

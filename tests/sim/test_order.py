@@ -120,18 +120,20 @@ async def one_press(
     async with stack:
         observer = Observer(stack)
         observer.open()
-        await observer.until("the box reaches the broker", lambda: observer.link or None)
-        await asyncio.sleep(1.0)  # births and what follows from them
-        began = clock.utc_ns() / 1e9
-        stack.stage.set_line("police", 1)
-        told: PressTold = await observer.until(
-            "the press is told", lambda: next(iter(observer.presses.values()), None)
-        )
-        incident = told.press.incident_id
-        await observer.until("the desk has it", lambda: at_least(observer, incident, "received"))
-        stack.stage.set_line("police", 0)
-        await asyncio.sleep(1.0)
-        await observer.close()
+        try:
+            await observer.until("the box reaches the broker", lambda: observer.link or None)
+            await asyncio.sleep(1.0)  # births and what follows from them
+            began = clock.utc_ns() / 1e9
+            stack.stage.set_line("police", 1)
+            told: PressTold = await observer.until(
+                "the press is told", lambda: next(iter(observer.presses.values()), None)
+            )
+            incident = told.press.incident_id
+            await observer.until("the desk has it", lambda: at_least(observer, incident, "received"))
+            stack.stage.set_line("police", 0)
+            await asyncio.sleep(1.0)
+        finally:
+            await observer.close()
     callbox, uplink = calls(folder, "callbox"), calls(folder, "uplink")
     return (
         lamp_at(callbox, began) - began,
@@ -158,7 +160,7 @@ REVERSED = textwrap.dedent(
     submit, sync = JournalWriter.submit, Journal._sync
 
     def told_first(self, kind, seq, payload, stored):
-        stored(True, self._clock.mono_ns())
+        self._loop.call_soon(stored, True, self._clock.mono_ns())
         submit(self, kind, seq, payload, lambda *_: None)
 
     def slow(self, slot):
