@@ -148,7 +148,7 @@ def length(line: Line) -> int:
     return sum(ns for _, ns in line.runs)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(hands(), DELAYS)
 def test_I2_one_physical_contact_gives_one_press_and_a_spike_none_however_late_the_loop_is(
     made: tuple[Line, int], delays: list[int]
@@ -159,7 +159,7 @@ def test_I2_one_physical_contact_gives_one_press_and_a_spike_none_however_late_t
     assert len(loop.times(What.RELEASED)) == count
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(ANY_RUNS, DELAYS, st.booleans())
 def test_any_line_is_counted_by_the_rule_also_without_ever_reading_it_again(
     runs: list[tuple[bool, int]], delays: list[int], look_again: bool
@@ -182,7 +182,7 @@ def test_a_timer_never_spins(runs: list[tuple[bool, int]], delays: list[int]) ->
     assert loop.machine.due_ns() is None
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     st.lists(st.tuples(span(15, 4000), span(60, 500)), min_size=1, max_size=6),
     DELAYS,
@@ -199,7 +199,7 @@ def test_I2_a_look_that_is_ahead_of_the_edges_costs_no_press_and_makes_none(
     assert len(loop.times(What.PRESSED)) == len(presses)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     st.lists(st.tuples(span(220, 2000), span(260, 800)), min_size=1, max_size=6),
     DELAYS,

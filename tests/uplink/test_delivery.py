@@ -74,7 +74,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(STEPS)
 def test_I3_an_alert_is_due_until_its_receipt_and_a_reminder_until_a_person_and_nothing_is_claimed(
     steps: list[tuple[str, int, Any]],

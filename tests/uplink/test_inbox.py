@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import Refused
-from edge.protocol.wire import Ack, Command, DeskBirth, Model, Receipt, dump
+from edge.protocol.common import Model
+from edge.protocol.wire import Ack, Command, DeskBirth, Receipt, dump
 from edge.uplink.inbox import Inbox
 from tests.box import CITY, DEVICE, uid
 
@@ -107,7 +108,7 @@ def messages(draw: st.DrawFn) -> tuple[str, bytes]:
     return topic, json.dumps(body).encode()
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(messages())
 def test_whatever_comes_is_handed_on_whole_or_refused_with_a_reason(message: tuple[str, bytes]) -> None:
     seen = Seen()
