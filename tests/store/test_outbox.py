@@ -329,7 +329,7 @@ async def test_a_fault_is_told_once_and_when_it_is_over_and_the_thread_goes_on(l
     for job in (fail, fail, wrong):
         count = len(listener.answers)
         listener.submit(job)
-        await until(lambda c=count: len(listener.answers) > c)
+        await until(lambda c=count: len(listener.answers) > c)  # type: ignore[misc]
     assert all(isinstance(error, StoreError) for _, error in listener.answers)
     listener.submit(partial(put_and_say, 1))
     await until(lambda: listener.answers[-1] == (1, None))
