@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import SetupFailed
-from edge.sim.bench_faults import Tally, run_control, run_one
+from edge.sim.bench_faults import Tally, run_one
 from edge.sim.rig import Broken, Rig, run_edge
 from edge.sim.sabotage import POINTS
 from edge.sim.scenarios import at_point
@@ -55,10 +55,6 @@ async def test_a_lost_press_is_counted_against_the_contact_and_a_second_copy_too
         tally = Tally()
         await run_one(rig, "twice", twice, random.Random(1), tally)
         assert (tally.lost, tally.doubled) == (0, 1)
-
-
-async def test_a_receipt_before_the_commit_is_noticed(tmp_path: Path) -> None:
-    assert await run_control(tmp_path, "receipt_before_commit", random.Random(1))
 
 
 async def test_what_does_not_come_is_named(tmp_path: Path) -> None:
