@@ -32,6 +32,8 @@ from edge.store.journal import Kind, read
 
 HOLD_S = 0.35
 """How long a person keeps the button down after the box has answered."""
+LONG_HOLD_S = 2.0
+"""The same on a machine so busy that the box had no time yet to tell the press as accepted (I2)."""
 APART_S = 0.3
 """Two presses by a finger are at least so far apart; sooner it is the same contact, bouncing."""
 PROGRAMS = ("callbox", "uplink", "desk")
@@ -206,8 +208,11 @@ class Rig:
             and self._incident_ns > pressed_ns
             and self._speaks()
             and launcher.is_ready("callbox")
-            and since_ns >= HOLD_S * 1e9
+            and since_ns >= (HOLD_S if self._accepted(pressed_ns) else LONG_HOLD_S) * 1e9
         )
+
+    def _accepted(self, pressed_ns: int) -> bool:
+        return any(told.edge_ns >= pressed_ns for told in self.told)
 
     async def until(self, true: Callable[[], bool], timeout_s: float, what: str) -> None:
         """Waits for a condition; raises `Broken` when it does not come."""
