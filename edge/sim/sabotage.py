@@ -195,13 +195,13 @@ def _lossy_journal(control: Control, *, honest: bool) -> None:
     """The journal on a disk that forgets; the fallback stays in honest memory, as /run is."""
     made: list[Any] = []
 
-    def files() -> Any:
+    def files(*, durable: bool = True) -> Any:
         if not made:
             lossy = ControlledFiles(control)
             lossy.honest = honest
             made.append(lossy)
             return lossy
-        return RealFiles()
+        return RealFiles(durable=durable)
 
     _replace("edge.callbox.main:RealFiles", lambda _real: files)
 

@@ -43,7 +43,8 @@ class Files(Protocol):
 
 
 class RealFile:
-    def __init__(self, path: Path, write: bool) -> None:
+    def __init__(self, path: Path, write: bool, durable: bool = True) -> None:
+        self._durable = durable
         self._fd = os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC)
 
     def read(self, offset: int, length: int) -> bytes:
@@ -56,7 +57,8 @@ class RealFile:
             view, offset = view[done:], offset + done
 
     def sync(self) -> None:
-        os.fdatasync(self._fd)
+        if self._durable:
+            os.fdatasync(self._fd)
 
     def size(self) -> int:
         return os.fstat(self._fd).st_size
@@ -66,10 +68,13 @@ class RealFile:
 
 
 class RealFiles:
-    """The operating system's files."""
+    """The operating system's files. Not `durable`: in memory, as in /run, where nothing is to be synced."""
+
+    def __init__(self, *, durable: bool = True) -> None:
+        self._durable = durable
 
     def open(self, path: Path, *, write: bool) -> File:
-        return RealFile(path, write)
+        return RealFile(path, write, self._durable)
 
     def create(self, path: Path, size: int) -> None:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -79,9 +84,11 @@ class RealFiles:
         with open(draft, "wb", buffering=0) as file:
             os.posix_fallocate(file.fileno(), 0, size)
             file.write(bytes(size))
-            os.fsync(file.fileno())
+            if self._durable:
+                os.fsync(file.fileno())
         os.rename(draft, path)
-        sync_folder(path.parent)
+        if self._durable:
+            sync_folder(path.parent)
 
     def names(self, folder: Path) -> list[str]:
         try:

@@ -23,6 +23,8 @@ from edge.store.journal import Journal, Kind, Record
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+STILL_ON_THE_WAY = 8
+"""A release in memory that is older than so many records of the journal was in it and is written over."""
 Stored = Callable[[bool, int], None]
 """Called on the loop with ``durable`` and the CLOCK_MONOTONIC ns at which the store had the record."""
 
@@ -31,6 +33,7 @@ Stored = Callable[[bool, int], None]
 class _Job:
     record: Record
     stored: Stored
+    in_memory: bool = False
     told: bool = False
     """Whether `stored` was called at least once."""
     stored_ns: int | None = None
@@ -92,10 +95,16 @@ class JournalWriter:
         return seq
 
     def submit(self, kind: Kind, seq: int, payload: bytes, stored: Stored) -> None:
-        """Hands a record to the disk; `stored` follows on the loop, and again when a fallback came good."""
+        """Hands a record to the disk; `stored` follows on the loop, and again when a fallback came good.
+
+        A release goes into memory at once too: a process that dies before the disk has it must not take the
+        next contact, closed when it starts again, for the one it has counted.
+        """
         job = _Job(Record(seq, kind, payload), stored)
         if kind is Kind.PRESS:
             self._journal.pin(seq)
+        elif kind is Kind.RELEASE:
+            self._remember(job)
         self._queue.put(job)
         self._loop.call_later(self._stall_s, self._stalled, job)
 
@@ -126,13 +135,19 @@ class JournalWriter:
         if job.record.kind is Kind.PRESS:
             # Until the journal has it, this is the one copy that outlives the process.
             self._fallback.pin(job.record.seq)
+        self._remember(job)
+        log.error("journal record not durable seq=%d reason=%r", job.record.seq, reason)
+        job.stored(False, self._clock.mono_ns())
+
+    def _remember(self, job: _Job) -> None:
+        if job.in_memory:
+            return
+        job.in_memory = True
         try:
             self._fallback.append(job.record.kind, job.record.seq, job.record.payload)
         except StoreError as error:
-            # Even memory refuses: the press still goes out, it is on the bus in a moment.
+            # Even memory refuses: a press still goes out, it is on the bus in a moment.
             log.error("fallback journal failed reason=%r", str(error))
-        log.error("journal record not durable seq=%d reason=%r", job.record.seq, reason)
-        job.stored(False, self._clock.mono_ns())
 
     def _done(self, job: _Job) -> None:
         assert job.stored_ns is not None
@@ -175,7 +190,12 @@ class JournalWriter:
         kept = self._journal.open()
         # By content too: numbers given while the journal could not be read may be there twice.
         have = set(kept)
-        only_spare = [record for record in self._spare if record not in have]
+        newest = max((r.seq for r in kept), default=0) - STILL_ON_THE_WAY
+        only_spare = [
+            record
+            for record in self._spare
+            if record not in have and (record.kind is not Kind.RELEASE or record.seq > newest)
+        ]
         records = sorted(kept + only_spare, key=lambda r: r.seq)
         for record in records:
             if record.kind is Kind.PRESS:

@@ -354,6 +354,26 @@ async def test_I2_a_contact_held_over_a_restart_is_not_a_second_press(box: Box) 
     assert (await box.press()).press.held_at_start is False
 
 
+async def test_I2_a_release_the_disk_did_not_have_yet_hides_no_new_press_after_a_crash(box: Box) -> None:
+    await box.start()
+    first = await box.press()
+    # The disk hangs before it has the release; the process dies, and the next contact is closed by then.
+    await box.crash()
+    ring = Journal(DISK, box.disk, 2)
+    kept = [record for record in ring.open() if record.kind is Kind.PRESS]
+    for name in box.disk.names(DISK):
+        box.disk.create(DISK / name, SEGMENT)
+    ring.open()
+    for record in kept:
+        ring.append(record.kind, record.seq, record.payload)
+    ring.close()
+    box.pins.levels["police"] = True
+    await box.start()
+    await until(lambda: box.presses())
+    assert box.presses() != [first.press.press_id]
+    assert box.bus.of(PressTold)[0].press.incident_id == first.press.incident_id
+
+
 async def test_I2_a_press_that_outlived_its_release_in_the_ring_hides_no_new_press(box: Box) -> None:
     await box.start(journal={"segments": 2})
     old = await box.press()
