@@ -90,6 +90,8 @@ class Rig:
         self._bus: Bus | None = None
         self._http: httpx.AsyncClient | None = None
         self._let_go_ns = 0
+        self._answer_ns = 0
+        """The last moment at which the box had not answered the present contact."""
         self.contacts = 0
         """Contacts made at the stage since the rig was made."""
         self.excess = 0
@@ -172,7 +174,7 @@ class Rig:
         pressed_ns = self.clock.mono_ns()
         self.stack.stage.set_line(button, 1)
         try:
-            await self.until(lambda: self._answered(pressed_ns), 20, "the box answered the press")
+            await self.until(lambda: self._held_enough(pressed_ns), 20, "the box answered the press")
         finally:
             self._let_go_ns = self.stack.stage.set_line(button, 0)
 
@@ -199,20 +201,21 @@ class Rig:
 
         await self.until(let_go, 20, "the journal has that the button was let go")
 
+    def _held_enough(self, pressed_ns: int) -> bool:
+        now_ns = self.clock.mono_ns()
+        if not self._answered(pressed_ns):
+            self._answer_ns = now_ns
+        accepted = any(told.edge_ns >= pressed_ns for told in self.told)
+        return now_ns - self._answer_ns >= (HOLD_S if accepted else LONG_HOLD_S) * 1e9
+
     def _answered(self, pressed_ns: int) -> bool:
-        launcher = self.stack.launcher
-        since_ns = self.clock.mono_ns() - max(self._incident_ns, pressed_ns)
         return (
             self.incident is not None
             and self.incident.citizen not in ("idle", "closed")
             and self._incident_ns > pressed_ns
             and self._speaks()
-            and launcher.is_ready("callbox")
-            and since_ns >= (HOLD_S if self._accepted(pressed_ns) else LONG_HOLD_S) * 1e9
+            and self.stack.launcher.is_ready("callbox")
         )
-
-    def _accepted(self, pressed_ns: int) -> bool:
-        return any(told.edge_ns >= pressed_ns for told in self.told)
 
     async def until(self, true: Callable[[], bool], timeout_s: float, what: str) -> None:
         """Waits for a condition; raises `Broken` when it does not come."""
