@@ -102,9 +102,8 @@ class Button(Section):
 
 
 class Indicator(Section):
-    """Lamp, buzzer and beacon."""
+    """Lamp, buzzer and beacon: lines of the same driver as the buttons."""
 
-    driver: Literal["gpio", "sim"] = "gpio"
     lamp_pin: Pin | None = None
     """Unset: this box has none. The same for the buzzer."""
     buzzer_pin: Pin | None = None
@@ -229,7 +228,7 @@ class Config(Section):
         twice = sorted({p for p in pins if pins.count(p) > 1})
         if twice:
             raise ValueError(f"GPIO {twice[0]} is given to two things; each needs a pin of its own")
-        uses_sim = "sim" in (self.button.driver, self.indicator.driver, self.audio.driver)
+        uses_sim = "sim" in (self.button.driver, self.audio.driver)
         if uses_sim and self.sim is None:
             raise ValueError("a driver is 'sim' but there is no [sim] with the stage's socket")
         if self.clock.setter == "faketime" and self.clock.faketime_file is None:

@@ -64,7 +64,7 @@ def config(folder: Path, **sections: dict[str, Any]) -> Config:
                 "medical": {"pin": 22, "service": "medical"},
             },
         },
-        "indicator": {"driver": "sim", "lamp_pin": 24, "buzzer_pin": 25, "beacon_pin": 23},
+        "indicator": {"lamp_pin": 24, "buzzer_pin": 25, "beacon_pin": 23},
         "audio": {"driver": "sim"},
         "journal": {"segments": 2},
         "uplink": {"first_spread_s": 0, "retry_max_s": 1},

@@ -44,8 +44,6 @@ driver = "sim"
 [button.contacts.police]
 pin = 17
 service = "police"
-[indicator]
-driver = "sim"
 [audio]
 driver = "sim"
 [sim]

@@ -140,7 +140,7 @@ class Stack:
             },
             "paths": {"data": self.data, "run": self.run},
             "button": {"driver": "sim", "tamper_pin": 5, "contacts": contacts},
-            "indicator": {"driver": "sim", "beacon_pin": 23},
+            "indicator": {"lamp_pin": 24, "buzzer_pin": 25, "beacon_pin": 23},
             "audio": {"driver": "sim"},
             "uplink": {
                 "host": "127.0.0.1",

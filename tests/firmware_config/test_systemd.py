@@ -166,11 +166,7 @@ def test_the_bus_is_closed_to_others_and_the_key_to_all_but_the_uplink() -> None
 
 def test_the_example_configuration_is_accepted_and_is_a_real_box() -> None:
     example = config.load(ROOT / "edge.toml.example")
-    assert (example.button.driver, example.indicator.driver, example.audio.driver) == (
-        "gpio",
-        "gpio",
-        "sound",
-    )
+    assert (example.button.driver, example.audio.driver) == ("gpio", "sound")
     assert {c.service for c in example.button.contacts.values()} == set(example.need_box().services)
 
 
