@@ -28,6 +28,7 @@ from edge.protocol.inner import BUS
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024
+LOOK_S = 0.25
 RECONNECT_S = 0.25
 PROCESS = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 Handler = Callable[[str, Any], None]
@@ -51,6 +52,7 @@ class Bus:
         self._watched: int | None = None
         """The descriptor by which the loop learns that there may be messages."""
         self._coming_back = False
+        self._again: asyncio.TimerHandle | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._cut: set[str] = set()
         """Endpoints of peers that were connected and are not."""
@@ -75,7 +77,7 @@ class Bus:
         assert isinstance(descriptor, int)
         self._watched = descriptor
         asyncio.get_running_loop().add_reader(self._watched, self._readable)
-        self._read()
+        self._look()
         assert self._monitor is not None
         asyncio.get_running_loop().add_reader(self._monitor.fileno(), self._linked)
         self._linked()
@@ -113,6 +115,15 @@ class Bus:
             return
         with contextlib.suppress(zmq.Again):
             self._out.send(frame, zmq.DONTWAIT)
+
+    def _look(self) -> None:
+        """Asks for messages without having been told of any.
+
+        The descriptor tells of news once, and whatever call on the socket comes first takes the telling, be
+        it only a connect: what came just then would wait for ever, and all that follows from that peer.
+        """
+        self._readable()
+        self._again = asyncio.get_running_loop().call_later(LOOK_S, self._look)
 
     def _readable(self) -> None:
         if not self._coming_back:
@@ -173,6 +184,8 @@ class Bus:
                 log.exception("bus handler failed kind=%s", kind)
 
     async def close(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
         if self._watched is not None:
             asyncio.get_running_loop().remove_reader(self._watched)
             self._watched = None

@@ -283,3 +283,19 @@ async def test_a_flood_from_one_process_does_not_keep_the_loop_from_its_other_wo
                 longest, total = max(longest, len(since)), total + len(since)
                 since.clear()
     assert longest <= 5, "messages were taken one after the other without a turn for anybody else"
+
+
+async def test_a_message_whose_sign_another_call_took_is_still_heard(folder: Path) -> None:
+    async with End(folder, "callbox") as callbox, End(folder, "uplink", "callbox") as uplink:
+        await uplink.hears_from(callbox)
+        while not uplink.heard.empty():
+            uplink.heard.get_nowait()
+        assert uplink.bus._in is not None
+        assert uplink.bus._watched is not None
+        asyncio.get_running_loop().remove_reader(uplink.bus._watched)
+        callbox.bus.publish(Done(id=ID, ok=True))
+        # What connect() does besides: it sees to what has come, and the descriptor falls silent.
+        while not uplink.bus._in.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            pass
+        asyncio.get_running_loop().add_reader(uplink.bus._watched, uplink.bus._readable)
+        assert await uplink.next() == ("callbox", Done(id=ID, ok=True))
