@@ -314,8 +314,9 @@ async def test_two_with_one_identity_do_not_throw_each_other_out_without_end(
         async with End(pki, broker.port) as second:
             await soon(second.ups.get())
             await soon(first.downs.get())
-            # Mosquitto 2.0.11 only hangs up: a session that did not stand counts as a failure.
-            assert await soon(first.pauses.told.get()) == "failed"
+            # Mosquitto 2.0.11 only hangs up, and a session that did not stand counts as a failure; newer
+            # ones say that the session was taken over. Either way the next try is not at once.
+            assert await soon(first.pauses.told.get()) in ("failed", "refused")
 
 
 async def test_a_session_that_is_said_to_be_taken_over_comes_back_slowly(
