@@ -57,6 +57,7 @@ async def cut_before_uplink(rig: Rig, _rng: random.Random) -> None:
 async def two_presses(rig: Rig, rng: random.Random) -> None:
     """A second contact joins the incident while a process dies."""
     await rig.press()
+    await rig.rest()
     press = asyncio.create_task(rig.press(rng.choice(("police", "women", "medical"))))
     await asyncio.sleep(rng.uniform(0, 0.05))
     rig.stack.launcher.kill(rng.choice(PROGRAMS))
