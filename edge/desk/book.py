@@ -177,9 +177,10 @@ class Book:
             raise Refused("press or incident id belongs to another box")
         receipt = SendReceipt(alert.device, alert.id)
         if known is not None:
-            # It comes again because the box has missed something: the receipt, or what a person did since.
-            again = [receipt] if known.state == "open" else [receipt, known.ack()]
-            return Outcome(sends=[*again])
+            # It comes again because the box has missed something: the receipt, or what was done since. The
+            # state goes first: a box that still believes an older `closed` must not see its press received
+            # before it hears that the incident is open again.
+            return Outcome(sends=[known.ack(), receipt])
         if found is not None and len(found.presses) >= MAX_PRESSES:
             raise Refused(f"more than {MAX_PRESSES} presses in one incident")
         utc = iso_utc(now.utc_ns)
@@ -208,10 +209,8 @@ class Book:
             silent=press.silent,
             durable=alert.durable,
         )
-        outcome = Outcome([row, incident.row(), told], [receipt], [incident.incident_id])
-        if found is not None:
-            outcome.sends.append(incident.ack())
-        return outcome
+        sends = [receipt] if found is None else [incident.ack(), receipt]
+        return Outcome([row, incident.row(), told], [*sends], [incident.incident_id])
 
     def _open(self, alert: Alert, utc: str) -> Incident:
         press = alert.press

@@ -136,17 +136,28 @@ def test_a_press_into_a_closed_incident_reopens_it_and_rings_again() -> None:
     assert [i.incident_id for i in book.listed()] == [uid(5), uid(1)], "it rings as a new one, so after box-2"
 
 
-def test_I3_a_repeated_alert_gets_its_receipt_again_and_the_state_when_a_person_has_acted() -> None:
+def test_I3_a_repeated_alert_gets_the_state_and_then_its_receipt_again() -> None:
     book = Book()
     book.take(alert(1), NOW)
     again = book.take(alert(1, attempt=2), NOW)
     assert again.rows == []
-    assert again.sends == [SendReceipt("box-1", uid(1))]
+    assert again.sends == [book.get(uid(1)).ack(), SendReceipt("box-1", uid(1))]
     book.acknowledge(uid(1), "seen", "Asha", NOW)
     assert book.take(alert(1, attempt=3), NOW).sends == [
-        SendReceipt("box-1", uid(1)),
         book.get(uid(1)).ack(),
+        SendReceipt("box-1", uid(1)),
     ]
+
+
+def test_I3_a_box_hears_that_its_incident_is_open_again_before_that_its_press_was_received() -> None:
+    book = Book()
+    book.take(alert(1), NOW)
+    book.acknowledge(uid(1), "seen", "Asha", NOW)
+    book.close(uid(1), "false", "Asha", NOW)
+    reopened = book.take(alert(2, 1), NOW)
+    assert book.get(uid(1)).state == "open"
+    assert reopened.sends == [book.get(uid(1)).ack(), SendReceipt("box-1", uid(2))]
+    assert book.take(alert(2, 1, attempt=2), NOW).sends == reopened.sends
 
 
 def test_the_first_acknowledgement_wins_and_the_second_is_told_who_was_first() -> None:
