@@ -17,14 +17,6 @@ class StoreError(EdgeError, OSError):
     """A store on disk could not be opened, written or read."""
 
 
-class JournalStalled(StoreError):
-    """The journal's disk did not answer within the time a press may wait for it."""
-
-
-class OutboxFull(StoreError):
-    """The outbox quota is used up by messages that may not be shed."""
-
-
 class DriverError(EdgeError, OSError):
     """A piece of hardware, or its driver, is absent, busy or failing."""
 

@@ -158,10 +158,6 @@ class Book:
         )
         return live + closed
 
-    def of_box(self, device: str) -> list[Incident]:
-        """The incidents of a box that are not closed."""
-        return [i for i in self._incidents.values() if i.device == device and i.state != "closed"]
-
     # -- what comes from boxes -----------------------------------------------------------------
 
     def take(self, alert: Alert, now: Reading) -> Outcome:

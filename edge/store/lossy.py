@@ -39,8 +39,6 @@ class LossyFiles:
         self.fail_sync: int | None = None
         self.stall_s = 0.0
         self.honest = True
-        self.dropped = 0
-        """Sectors that a power cut has taken."""
         self.is_cut = False
 
     def open(self, path: Path, *, write: bool) -> File:
@@ -65,7 +63,7 @@ class LossyFiles:
             self.is_cut = True
             for file in self._open:
                 file.scatter(self._random, keep=self._random.random())
-                self.dropped += file.forget()
+                file.forget()
 
     def closed(self, file: _LossyFile) -> None:
         with self._lock:
@@ -124,10 +122,8 @@ class _LossyFile:
             if chance.random() < keep:
                 self._under.write(at, sector)
 
-    def forget(self) -> int:
-        lost = len(self._unsynced)
+    def forget(self) -> None:
         self._unsynced.clear()
-        return lost
 
     def sync(self) -> None:
         self._disk.check_power()

@@ -23,10 +23,10 @@ class Lamps:
         self.broken: set[str] = set()
 
     def start(self, on_edge: Callable[[str, bool, int], None]) -> None:
-        raise NotImplementedError
+        raise AssertionError("a signaller only writes outputs")
 
     def read(self, line: str) -> bool | None:
-        raise NotImplementedError
+        raise AssertionError("a signaller only writes outputs")
 
     def write(self, output: str, level: bool) -> None:
         if output in self.broken:
@@ -34,7 +34,7 @@ class Lamps:
         self.said.append((output, level))
 
     async def close(self) -> None:
-        raise NotImplementedError
+        raise AssertionError("a signaller only writes outputs")
 
     def level(self, output: str) -> bool | None:
         return next((level for name, level in reversed(self.said) if name == output), None)
