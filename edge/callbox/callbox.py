@@ -39,6 +39,8 @@ REPEAT_S = 1.0
 """Period of `Unsettled` and of `Incident` while there is something to repeat."""
 IDLE_EVERY = 5
 """`Incident` and `Inputs` go out at each fifth repeat when nothing happens."""
+ANSWER_AFTER_S = 0.001
+"""Lamp and buzzer leave the interpreter to the disk's thread for so long, and wait no longer for it."""
 TELL_AFTER_S = 0.003
 """What the bus is told of a press beside the press itself waits so long, for disk and lamp to be first: each
 message wakes three other processes."""
@@ -202,7 +204,7 @@ class Callbox:
     # -- a press -----------------------------------------------------------------------------------
 
     def _pressed(self, event: ContactEvent, ordered_by: str | None = None) -> None:
-        """A contact was accepted. The disk's thread gets it first, then the lamp; neither waits."""
+        """A contact was accepted. The disk's thread gets it first, then the lamp, without waiting for it."""
         now_ns = self._clock.mono_ns()
         draft = self._drafts.pop(event.contact, None)
         if draft is None or not self._still_true(draft, event, now_ns, ordered_by):
@@ -213,8 +215,7 @@ class Callbox:
             draft.payload,
             lambda durable, stored_ns: self._stored(draft.told, durable, stored_ns, now_ns),
         )
-        # In the loop's next turn: waiting for it lets the disk's thread begin.
-        self._loop.call_soon(self._answer)
+        self._loop.call_later(ANSWER_AFTER_S, self._answer)
         contact = self._config.button.contacts[event.contact]
         self._book.file(
             draft.told.press.press_id,
@@ -229,11 +230,9 @@ class Callbox:
         the press this may become, so that the press itself has only to be handed to the disk."""
         known = self._drafts.get(name)
         if known is None or known.told.edge_ns != edge_ns:
-            event = ContactEvent(What.PRESSED, name, edge_ns)
-            self._drafts[name] = self._draft(
-                event, edge_ns + round(self._config.button.stable_ms * 1e6), None
-            )
-            self._writer.wake()
+            due_ns = edge_ns + round(self._config.button.stable_ms * 1e6)
+            self._writer.expect(due_ns)
+            self._drafts[name] = self._draft(ContactEvent(What.PRESSED, name, edge_ns), due_ns, None)
 
     def _warm(self) -> None:
         """Builds the models once, for a press that nobody made; the first real one does not pay for it."""

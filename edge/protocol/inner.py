@@ -88,6 +88,8 @@ class IncidentDelivery(Model):
     taken_back: bool = False
     """The desk has said that no person stands behind it now; else an uplink that does not know of one may
     only have forgotten (it was restarted)."""
+    sent_ns: int | None = None
+    """CLOCK_MONOTONIC ns of the broker's last PUBACK, in this session, for a press of the incident."""
 
 
 class Delivery(Model):

@@ -2,9 +2,10 @@
 broker alone take.
 
 The contact is made, and everything is seen, by this process, with its own CLOCK_MONOTONIC stamps taken on
-arrival; only ``confirmed`` and ``stored`` are stamps of the box, which nobody else can take. After each press
-the floors are measured at the same cadence: one write and fdatasync in a file laid out like the journal's,
-and one QoS 1 round trip of a bare client over the same TLS.
+arrival; only ``confirmed``, ``stored`` and ``puback`` are stamps of the box, which nobody else can take (the
+floor's PUBACK is stamped by its client too). After each press the floors are measured at the same pace: one
+write and fdatasync in a file laid out like the journal's, and one QoS 1 round trip of a bare client over the
+same TLS.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ class Presses:
         await asyncio.sleep(HOLD_S)
         stage.set_line("police", 0)
         incident = told.press.incident_id
-        puback_ns = await observer.until("the broker has it", lambda: at_least(observer, incident, "sent"))
+        puback_ns = await observer.until("the broker has it", lambda: observer.pubacks.get(incident))
         await observer.until("the desk has it", lambda: at_least(observer, incident, "received"))
         lamp_ns = observer.output_after("lamp", edge_ns)
         buzzer_ns = observer.output_after("buzzer", edge_ns)

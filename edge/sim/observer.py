@@ -42,6 +42,8 @@ class Observer:
         """By press id."""
         self.progress: dict[tuple[str, str], int] = {}
         """(incident id, how far the word of it has come) -> when that was first heard."""
+        self.pubacks: dict[str, int] = {}
+        """Incident id -> the uplink's own stamp of the first PUBACK for it."""
         self.citizen: dict[tuple[str, str], int] = {}
         """(incident id, what the citizen is told) -> when that was first heard."""
         self.outputs: list[tuple[str, int, int]] = []
@@ -118,6 +120,8 @@ class Observer:
         self.link = delivery.link
         for word in delivery.incidents:
             self.progress.setdefault((word.incident_id, word.progress), self._clock.mono_ns())
+            if word.sent_ns is not None:
+                self.pubacks.setdefault(word.incident_id, word.sent_ns)
         self.pulse()
 
 

@@ -158,9 +158,9 @@ async def sync_hangs(rig: Rig, _rng: random.Random) -> None:
         await rig.until(lambda: bool(_told(rig, since_ns)), 10, "the press was told to the bus")
         if _told(rig, since_ns)[0].durable:
             raise Broken("a press on a disk that hangs was told as durable")
-        # Twice the time: the record of what was closed before may stand in front of it.
+        # Release and close of what was before may stand in front of it, and hang as long.
         await rig.until(
-            lambda: any(told.durable for told in _told(rig, since_ns)), 25, "the hanging sync came to its end"
+            lambda: any(told.durable for told in _told(rig, since_ns)), 40, "the hanging sync came to its end"
         )
     finally:
         rig.controls["callbox"].faults()

@@ -9,20 +9,23 @@ works again, and told as stored once more.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
-from edge.clock import Clock
+from edge.clock import Clock, pause
 from edge.errors import StoreError
 from edge.store.journal import Journal, Kind, Record
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+EARLY_NS, LATE_NS = 500_000, 2_000_000
+"""The thread stays awake from so long before an expected record until so long after it: to wake a thread, and
+the processor that slept with it, takes half as long as the disk."""
 STILL_ON_THE_WAY = 8
 """A release in memory that is older than so many records of the journal was in it and is written over."""
 Stored = Callable[[bool, int], None]
@@ -63,7 +66,8 @@ class JournalWriter:
         self._on_ready = on_ready
         self._on_fault = on_fault
         self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[_Job | Literal["wake"] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Job | int | None] = queue.SimpleQueue()
+        """A record, the CLOCK_MONOTONIC ns at which one is expected, or None: the end."""
         self._next_seq: int | None = None
         self._spare: list[Record] = []
         """What the fallback held at start."""
@@ -108,9 +112,9 @@ class JournalWriter:
         self._queue.put(job)
         self._loop.call_later(self._stall_s, self._stalled, job)
 
-    def wake(self) -> None:
-        """A record will come in a moment: the thread wakes up now."""
-        self._queue.put("wake")
+    def expect(self, at_ns: int) -> None:
+        """A record may come at about that CLOCK_MONOTONIC ns, a moment ahead: the thread is awake then."""
+        self._queue.put(at_ns)
 
     def settled(self, seq: int) -> None:
         """The uplink's own copy of this press is on disk: its slots may be used again."""
@@ -172,18 +176,30 @@ class JournalWriter:
         if not self._read and self._spare:
             # The disk says nothing, but these presses must not wait for it.
             self._post(self._ready, self._spare, None)
+        expected_ns = 0
         while True:
             try:
-                job = self._queue.get(timeout=RETRY_S if waiting or self._fault else None)
+                job = self._take(expected_ns, RETRY_S if waiting or self._fault else None)
             except queue.Empty:
                 pass
             else:
                 if job is None:
                     return
-                if job == "wake":
+                if isinstance(job, int):
+                    expected_ns = job
                     continue
                 waiting.append(job)
             waiting = self._write(waiting)
+
+    def _take(self, expected_ns: int, wait_s: float | None) -> _Job | int | None:
+        """What comes next; raises queue.Empty after `wait_s`. Does not sleep while a record is expected."""
+        ahead_s = (expected_ns - EARLY_NS - self._clock.mono_ns()) / 1e9
+        if ahead_s > 0:
+            with contextlib.suppress(queue.Empty):
+                return self._queue.get(timeout=ahead_s)
+        while self._queue.empty() and self._clock.mono_ns() < expected_ns + LATE_NS:
+            pause(0)  # leaves the interpreter to the loop
+        return self._queue.get(timeout=wait_s)
 
     def _first_read(self) -> list[_Job]:
         """Reads the journal; what only the fallback had is to be written. Raises StoreError."""

@@ -33,13 +33,13 @@ class Waiting:
     attempts: int = 0
     sent_ns: int | None = None
     """In this session of the link: the publish that waits for its PUBACK, or the last that had it."""
-    pubacked: bool = False
+    puback_ns: int | None = None
     received: bool = False
     due_ns: int = 0
 
     @property
     def in_flight(self) -> bool:
-        return self.sent_ns is not None and not self.pubacked
+        return self.sent_ns is not None and self.puback_ns is None
 
     @property
     def incident_id(self) -> str:
@@ -113,7 +113,7 @@ class DeliveryBook:
         """The session came up or went down: what was in flight is not known to have arrived."""
         self._link = up
         for waiting in self._waiting.values():
-            waiting.sent_ns, waiting.pubacked = None, False
+            waiting.sent_ns = waiting.puback_ns = None
             if not waiting.received:
                 waiting.due_ns = now_ns
 
@@ -129,9 +129,9 @@ class DeliveryBook:
         waiting.due_ns = now_ns + wait_ns
         return waiting.attempts
 
-    def puback(self, press_id: str) -> None:
+    def puback(self, press_id: str, now_ns: int) -> None:
         if press_id in self._waiting:
-            self._waiting[press_id].pubacked = True
+            self._waiting[press_id].puback_ns = now_ns
 
     def refused(self, press_id: str) -> None:
         """The broker did not take it: it is not on its way, and is due again at its time."""
@@ -213,7 +213,7 @@ class DeliveryBook:
                 return "seen" if ack.state == "seen" else "coming"
         if any(w.received for w in mine):
             return "received"
-        if self._link and any(w.pubacked for w in mine):
+        if self._link and any(w.puback_ns for w in mine):
             return "sent"
         late = any(now_ns - w.heard_ns >= self._trying_ns for w in mine)
         return "trying" if late else "pressed"
@@ -227,6 +227,7 @@ class DeliveryBook:
         words = []
         for incident_id in ids:
             ack = self._acks.get(incident_id)
+            mine = [w for w in self._waiting.values() if w.incident_id == incident_id]
             words.append(
                 IncidentDelivery(
                     incident_id=incident_id,
@@ -234,6 +235,7 @@ class DeliveryBook:
                     by=ack.by if ack else "",
                     disposition=ack.disposition if ack else None,
                     taken_back=ack is not None and ack.state == "open",
+                    sent_ns=max((w.puback_ns for w in mine if w.puback_ns), default=None),
                 )
             )
         return tuple(words)

@@ -246,6 +246,7 @@ class Uplink:
         self._tell_delivery()
 
     def _on_puback(self, mid: int, refusal: str) -> None:
+        now_ns = self._clock.mono_ns()
         channel, message_id = self._inflight.pop(mid, ("", ""))
         if refusal:
             log.error("broker refused channel=%s id=%s reason=%r", channel, message_id, refusal)
@@ -253,11 +254,11 @@ class Uplink:
             if refusal:
                 self._book.refused(message_id)
             else:
-                self._book.puback(message_id)
+                self._book.puback(message_id, now_ns)
             self._tell_delivery()
             self._send_due()
         elif channel in ("event", "result"):
-            row = self._queue.puback(message_id, self._clock.mono_ns())
+            row = self._queue.puback(message_id, now_ns)
             if row is not None and channel == "result" and not refusal:
                 self._remove(message_id)
             self._send_due()

@@ -302,6 +302,18 @@ async def test_a_writer_that_never_started_can_be_closed(box: Box) -> None:
     box.process().writer.close()
 
 
+async def test_a_record_that_is_expected_later_or_never_comes_holds_up_no_other(box: Box) -> None:
+    process = await box.process().started()
+    process.writer.expect(box.clock.mono_ns() + 3600 * 10**9)
+    await process.told(process.submit())
+    # This clock stands still, so the thread would look out for this one for ever.
+    process.writer.expect(box.clock.mono_ns())
+    await process.told(process.submit())
+    process.writer.expect(box.clock.mono_ns())
+    box.clock.advance(journal_writer.LATE_NS / 1e9 + 1)
+    await process.told(process.submit())
+
+
 def test_a_disk_that_hangs_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
     program = """
 import asyncio, pathlib, sys

@@ -108,7 +108,7 @@ def test_I3_an_alert_is_due_until_its_receipt_and_a_reminder_until_a_person_and_
         elif what == "send":
             sent |= {int(i[-12:], 16) for i in send(made, now)}
         elif what == "puback" and number in sent:
-            made.puback(uid(number))
+            made.puback(uid(number), 1)
             pubacked.add(number)
         elif what == "receipt":
             made.receipt(uid(number), now)
@@ -163,7 +163,7 @@ def test_I3_an_alert_is_repeated_with_growing_pauses_until_a_desk_has_it() -> No
     while now < NOW + 60 * S:
         for press_id in send(made, now):
             times.append((now - NOW) // S)
-            made.puback(press_id)
+            made.puback(press_id, 1)
         now += S
     assert times == [0, 2, 6, 14, 29, 44, 59]
     made.receipt(uid(1), now)
@@ -206,7 +206,7 @@ def test_I3_puback_is_sent_and_no_more_and_not_after_the_link_went() -> None:
     made.press(told(1), NOW)
     send(made, NOW)
     assert made.progress(uid(1), NOW) == "pressed"
-    made.puback(uid(1))
+    made.puback(uid(1), 1)
     assert made.progress(uid(1), NOW + S) == "sent"
     made.link(False, NOW + S)
     assert made.progress(uid(1), NOW + S) == "pressed"
@@ -260,7 +260,7 @@ def test_a_new_press_does_not_wait_for_a_backlog_and_the_backlog_goes_in_parts()
     ready = [*first, uid(101)]
     while ready:
         for press_id in ready:
-            made.puback(press_id)
+            made.puback(press_id, 1)
             made.receipt(press_id, NOW)
         ready = send(made, NOW)
         seen.update(ready)
