@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import random
 import shutil
@@ -59,6 +60,7 @@ async def run_one(rig: Rig, name: str, scenario: Scenario, rng: random.Random, t
     """One scenario, the count, and everything back to rest."""
     before = rig.excess
     contacts = rig.contacts
+    rig.note(name)
     try:
         await scenario(rig, rng)
         await rig.ready()
@@ -69,8 +71,11 @@ async def run_one(rig: Rig, name: str, scenario: Scenario, rng: random.Random, t
         await rig.rest()
     except Broken as error:
         tally.failed.append(f"{name}: {error}")
-        log.error("run failed name=%s reason=%s", name, error)
+        log.error("run failed name=%s reason=%s kept=%s", name, error, rig.keep(f"failed-{tally.runs}"))
         await rig.mend()
+        with contextlib.suppress(Broken):
+            # A press that comes now was late, not lost.
+            await rig.arrived(30)
     after = rig.excess = len(rig.stored()) - rig.contacts
     tally.runs += 1
     tally.presses += rig.contacts - contacts
@@ -155,8 +160,12 @@ def run(args: argparse.Namespace) -> Report:
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = args.dir or Path(tempfile.mkdtemp(prefix="edge-", dir="/var/tmp"))
+    kept = False
     try:
-        return asyncio.run(measure(folder, args.runs, args.seed, not args.no_controls))
+        report = asyncio.run(measure(folder, args.runs, args.seed, not args.no_controls))
+        kept = any(folder.glob("*/failed-*"))
+        return report
     finally:
-        if args.dir is None:
+        # What shows how a press was lost is worth more than the room it takes.
+        if args.dir is None and not kept:
             shutil.rmtree(folder, ignore_errors=True)

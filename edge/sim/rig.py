@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import glob
+import shutil
 import sqlite3
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -19,7 +21,7 @@ from typing import Any, Self
 import httpx
 
 from edge.bus import Bus
-from edge.clock import Clock, SystemClock
+from edge.clock import Clock, SystemClock, iso_utc
 from edge.errors import SetupFailed
 from edge.protocol.inner import Custody, Delivery, Incident, Inputs, PressTold
 from edge.sim.broker import free_port
@@ -89,6 +91,7 @@ class Rig:
         self._let_go_ns = 0
         self._answer_ns = 0
         """The last moment at which the box had not answered the present contact."""
+        self._timeline: deque[str] = deque(maxlen=200)
         self.contacts = 0
         """Contacts made at the stage since the rig was made."""
         self.excess = 0
@@ -157,6 +160,20 @@ class Rig:
         await self.stack.stop()
         await self.line.cut()
 
+    def note(self, text: str) -> None:
+        """A line of the timeline, which `keep` puts beside the logs."""
+        self._timeline.append(f"{iso_utc(self.clock.utc_ns())} {self.clock.mono_ns() / 1e9:.3f} {text}")
+
+    def keep(self, name: str) -> Path:
+        """Copies all that shows what has just happened; returns the folder."""
+        folder = self.stack.folder / name
+        for part in ("log", "data", "desk", "run", "broker"):
+            # Sockets cannot be copied, and what is being written may be gone the next moment.
+            with contextlib.suppress(shutil.Error, OSError):
+                shutil.copytree(self.stack.folder / part, folder / part)
+        (folder / "timeline.txt").write_text("\n".join(self._timeline) + "\n")
+        return folder
+
     # -- the world ---------------------------------------------------------------------------------
 
     def set_clock(self, offset_s: float) -> None:
@@ -172,11 +189,13 @@ class Rig:
         )
         self.contacts += 1
         pressed_ns = self.clock.mono_ns()
+        self.note(f"contact {self.contacts} {button}")
         self.stack.stage.set_line(button, 1)
         try:
             await self.until(lambda: self._held_enough(pressed_ns), 20, "the box answered the press")
         finally:
             self._let_go_ns = self.stack.stage.set_line(button, 0)
+            self.note(f"let go {button}")
 
     async def rest(self) -> None:
         """Waits until the box has seen that the buttons were let go.
