@@ -20,6 +20,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from edge.clock import Clock, SystemClock
 
 DAYS = 365
+HOST_OF_GUEST = "10.0.2.2"
+"""The host, as a guest on QEMU's user network sees it."""
 RENEW_DAYS = 30
 """What has less than this left is made anew."""
 
@@ -57,10 +59,10 @@ class Pki:
         return self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, None)
 
     def broker(self) -> Identity:
-        """The broker's identity, for localhost and 127.0.0.1."""
+        """The broker's identity, for this machine as it and a virtual machine on it see it."""
         names: list[x509.GeneralName] = [
             x509.DNSName("localhost"),
-            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            *(x509.IPAddress(ipaddress.ip_address(a)) for a in ("127.0.0.1", HOST_OF_GUEST)),
         ]
         return self._issue("broker", ExtendedKeyUsageOID.SERVER_AUTH, x509.SubjectAlternativeName(names))
 

@@ -9,11 +9,9 @@ import asyncio
 import contextlib
 import glob
 import shutil
-import sqlite3
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +24,7 @@ from edge.errors import SetupFailed
 from edge.protocol.inner import Custody, Delivery, Incident, Inputs, PressTold
 from edge.sim.broker import free_port
 from edge.sim.line import Line
+from edge.sim.record import Record
 from edge.sim.sabotage import SPOILED_PROGRAM, Control
 from edge.sim.stack import Stack
 
@@ -83,6 +82,7 @@ class Rig:
             box=box,
             desk={"desk": {"presence_s": 1.0, "silent_after_s": 20}},
         )
+        self.record = Record(self.stack.folder / "desk")
         self.line = Line(port, self.stack.broker.port)
         self.controls: dict[str, Control] = {}
         self._spoil = spoil
@@ -236,9 +236,7 @@ class Rig:
 
     def stored(self) -> list[tuple[str, str]]:
         """(press id, incident id) of every press in the desk's database."""
-        database = self.stack.folder / "desk" / "desk.sqlite3"
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)) as db:
-            return list(db.execute("SELECT press_id, incident_id FROM presses"))
+        return self.record.presses()
 
     async def arrived(self, timeout_s: float = 25) -> None:
         """All contacts made so far are stored at the desk."""
@@ -267,7 +265,7 @@ class Rig:
         """Acknowledges and closes what is open, as an operator does, and waits until the box shows it."""
         # What a former life of callbox said is no longer so: with a journal cut short it may have forgotten.
         await self.until(self._speaks, 20, "callbox says which incident is open")
-        for incident_id in self._open_at_desk():
+        for incident_id in self.record.open_incidents():
             await self._act(incident_id, {"act": "seen"})
             if self.incident is not None and self.incident.incident_id == incident_id:
                 await self.until(lambda: self._shows("seen"), 20, "the box shows that a person has seen it")
@@ -283,11 +281,6 @@ class Rig:
 
     def _shows(self, state: str) -> bool:
         return self.incident is not None and self.incident.citizen == state
-
-    def _open_at_desk(self) -> list[str]:
-        database = self.stack.folder / "desk" / "desk.sqlite3"
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)) as db:
-            return [r[0] for r in db.execute("SELECT incident_id FROM incidents WHERE state != 'closed'")]
 
     async def _act(self, incident_id: str, body: dict[str, str]) -> None:
         assert self._http is not None

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge.clock import Clock, pause
+from edge.clock import Clock, give_way
 from edge.errors import StoreError
 from edge.store.journal import Journal, Kind, Record
 
@@ -172,6 +172,14 @@ class JournalWriter:
     # -- in the thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:
+            # It must not end unheard: from here on nothing is durable.
+            log.exception("journal thread ended")
+            self._post(self._on_fault, f"the journal's thread has ended: {error!r}")
+
+    def _serve(self) -> None:
         waiting = self._write([])
         if not self._read and self._spare:
             # The disk says nothing, but these presses must not wait for it.
@@ -198,7 +206,7 @@ class JournalWriter:
             with contextlib.suppress(queue.Empty):
                 return self._queue.get(timeout=ahead_s)
         while self._queue.empty() and self._clock.mono_ns() < expected_ns + LATE_NS:
-            pause(0)  # leaves the interpreter to the loop
+            give_way()
         return self._queue.get(timeout=wait_s)
 
     def _first_read(self) -> list[_Job]:
@@ -229,10 +237,8 @@ class JournalWriter:
             if not jobs:
                 self._journal.prepare()
             for job in jobs:
-                self._journal.append(job.record.kind, job.record.seq, job.record.payload)
+                self._append(job)
                 written += 1
-                job.stored_ns = self._clock.mono_ns()
-                self._post(self._done, job)
         except StoreError as error:
             self._tell_fault(str(error))
             for left in jobs[written:]:
@@ -241,6 +247,20 @@ class JournalWriter:
         else:
             self._tell_fault("")
         return jobs[written:]
+
+    def _append(self, job: _Job) -> None:
+        """Raises `StoreError` when it is worth trying again."""
+        try:
+            self._journal.append(job.record.kind, job.record.seq, job.record.payload)
+        except StoreError:
+            raise
+        except Exception as error:
+            # No disk's fault: this one can never be written, and must not stand in the way of the next.
+            log.exception("journal record cannot be written seq=%d", job.record.seq)
+            self._post(self._failed, job, repr(error))
+        else:
+            job.stored_ns = self._clock.mono_ns()
+            self._post(self._done, job)
 
     def _tell_fault(self, text: str) -> None:
         if text != self._fault:

@@ -32,11 +32,11 @@ def test_a_clients_certificate_names_it_and_is_for_clients_only(tmp_path: Path) 
     cert.verify_directly_issued_by(x509.load_pem_x509_certificate(pki.ca.read_bytes()))
 
 
-def test_the_brokers_certificate_is_for_loopback(tmp_path: Path) -> None:
+def test_the_brokers_certificate_is_for_this_machine_alone(tmp_path: Path) -> None:
     cert = x509.load_pem_x509_certificate(Pki(tmp_path, _clock()).broker().cert.read_bytes())
     names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["localhost"]
-    assert [str(a) for a in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
+    assert [str(a) for a in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1", "10.0.2.2"]
 
 
 def test_certificates_hold_from_a_day_back_and_no_ca_key_is_readable_by_others(tmp_path: Path) -> None:

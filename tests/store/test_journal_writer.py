@@ -314,6 +314,39 @@ async def test_a_record_that_is_expected_later_or_never_comes_holds_up_no_other(
     await process.told(process.submit())
 
 
+async def test_I2_a_record_that_cannot_be_written_at_all_does_not_stop_the_next(box: Box) -> None:
+    process = await box.process().started()
+    good_append = process.journal.append
+
+    def append(kind: Kind, seq: int, payload: bytes) -> None:
+        if payload == b"bad":
+            raise ValueError("no such record")
+        good_append(kind, seq, payload)
+
+    process.journal.append = append  # type: ignore[method-assign]
+    bad, good = process.submit(b"bad"), process.submit()
+    await process.told(bad, good)
+    assert (process.durable(bad), process.durable(good)) == ([False], [True])
+    assert [r.payload for r in box.in_memory()] == [b"bad"]
+
+
+async def test_I1_a_journal_thread_that_ends_is_told_and_presses_go_out(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await box.process(stall_s=0.05).started()
+
+    def fail(*_: Any) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(journal_writer, "give_way", fail)
+    process.writer.expect(box.clock.mono_ns())
+    await until(lambda: process.faults, "a fault")
+    assert "thread has ended" in process.faults[-1]
+    press = process.submit()
+    await process.told(press)
+    assert process.durable(press) == [False]
+
+
 def test_a_disk_that_hangs_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
     program = """
 import asyncio, pathlib, sys
