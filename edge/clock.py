@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import select
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -135,14 +134,6 @@ def iso_utc(utc_ns: int) -> str:
 def set_system_utc(utc_ns: int) -> None:
     """Sets the machine's clock (needs CAP_SYS_TIME); raises PermissionError without it."""
     time.clock_settime_ns(time.CLOCK_REALTIME, utc_ns)
-
-
-_NOTHING = select.poll()
-
-
-def give_way() -> None:
-    """Lets the other threads of this process have the interpreter, and comes back at once."""
-    _NOTHING.poll(0)
 
 
 def pause(seconds: float) -> None:

@@ -12,11 +12,12 @@ import asyncio
 import contextlib
 import logging
 import queue
+import select
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge.clock import Clock, give_way
+from edge.clock import Clock
 from edge.errors import StoreError
 from edge.store.journal import Journal, Kind, Record
 
@@ -28,6 +29,7 @@ EARLY_NS, LATE_NS = 500_000, 2_000_000
 the processor that slept with it, takes half as long as the disk."""
 STILL_ON_THE_WAY = 8
 """A release in memory that is older than so many records of the journal was in it and is written over."""
+_NOTHING = select.poll()
 Stored = Callable[[bool, int], None]
 """Called on the loop with ``durable`` and the CLOCK_MONOTONIC ns at which the store had the record."""
 
@@ -206,7 +208,7 @@ class JournalWriter:
             with contextlib.suppress(queue.Empty):
                 return self._queue.get(timeout=ahead_s)
         while self._queue.empty() and self._clock.mono_ns() < expected_ns + LATE_NS:
-            give_way()
+            _NOTHING.poll(0)  # lets the loop have the interpreter, and comes back at once
         return self._queue.get(timeout=wait_s)
 
     def _first_read(self) -> list[_Job]:

@@ -338,8 +338,8 @@ async def test_I1_a_journal_thread_that_ends_is_told_and_presses_go_out(
     def fail(*_: Any) -> None:
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(journal_writer, "give_way", fail)
-    process.writer.expect(box.clock.mono_ns())
+    monkeypatch.setattr(process.writer, "_take", fail)
+    await process.told(process.submit())
     await until(lambda: process.faults, "a fault")
     assert "thread has ended" in process.faults[-1]
     press = process.submit()
