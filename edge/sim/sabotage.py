@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import StoreError
-from edge.store.files import RealFiles
+from edge.store.files import File, RealFiles
 from edge.store.lossy import LossyFiles
 
 SIZE = 4096
@@ -122,9 +122,16 @@ class ControlledFiles(LossyFiles):
         super().__init__(seed=os.getpid())
         self._control = control
 
+    def open(self, path: Path, *, write: bool) -> File:
+        self._read_control()
+        return super().open(path, write=write)
+
     def check_write(self) -> None:
-        self.fail_write = self._control.read_faults()[0] or None
+        self._read_control()
         super().check_write()
+
+    def _read_control(self) -> None:
+        self.fail_write = self._control.read_faults()[0] or None
 
     def before_sync(self, wait: Callable[[float], None] = _nap) -> None:
         _, sync, stall_ms, _ = self._control.read_faults()

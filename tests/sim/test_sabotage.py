@@ -20,7 +20,15 @@ from edge.errors import StoreError
 from edge.sim import sabotage
 from edge.sim.bench_faults import plan
 from edge.sim.rig import PROGRAMS
-from edge.sim.sabotage import POINTS, SPOILED_PROGRAM, SPOILERS, Control, ControlledFiles, Point
+from edge.sim.sabotage import (
+    POINTS,
+    READ_ONLY,
+    SPOILED_PROGRAM,
+    SPOILERS,
+    Control,
+    ControlledFiles,
+    Point,
+)
 from edge.sim.scenarios import CONTROL_SCENARIOS, CONTROLS, OTHERS, at_point
 
 
@@ -243,3 +251,14 @@ def test_the_short_run_has_every_scenario_and_every_point_and_the_long_one_each_
     assert all(long.count(f"at {p.name}") >= 5 for p in POINTS)
     assert not any(n.startswith("clock") for n, _ in plan(60, random.Random(1), faketime=False))
     assert asyncio.iscoroutinefunction(at_point(POINTS[0]))
+
+
+def test_a_disk_that_can_be_written_again_can_be_opened_again(tmp_path: Path) -> None:
+    control = Control(tmp_path / "control")
+    files = ControlledFiles(control)
+    files.create(tmp_path / "file", 4096)
+    control.faults(write=READ_ONLY)
+    with pytest.raises(OSError, match="Read-only"):
+        files.open(tmp_path / "file", write=True)
+    control.faults()
+    files.open(tmp_path / "file", write=True).close()
