@@ -1,0 +1,1 @@
+"""Hardware-in-the-loop tests: one box, virtual or real, with a centre around it."""

@@ -1,0 +1,139 @@
+"""The bench as a virtual machine: a kernel with real GPIO devices, and a disk that forgets at a power cut."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edge.clock import SystemClock
+from hil_tests.bench.bench import BUTTONS, LID, OUTPUTS, BenchError, Edge, armed
+from hil_tests.bench.disk import ForgetfulDisk
+from hil_tests.bench.guest import Guest
+from hil_tests.bench.qemu import Qemu
+
+DATA_MB = 64
+_START = """
+date -s @{utc:.3f} >/dev/null
+for i in $(seq 250); do [ -e /dev/disk/by-label/edge-data ] && break; sleep 0.02; done
+systemctl start --no-block edge.target
+"""
+
+
+class VirtualBench:
+    """`folder` gets the data disk and the sockets; what the data disk holds outlives every cut.
+
+    quick: it goes on from the saved state, in which everything but the product has started; else it boots.
+    """
+
+    def __init__(self, guest: Guest, folder: Path, *, seed: int = 0, quick: bool = True) -> None:
+        self.quick = quick
+        self.qemu = Qemu(guest.machine, folder)
+        self.disk: ForgetfulDisk | None = None
+        self.honest = True
+        """False: the next disk lies about flushes."""
+        self.events: list[dict[str, Any]] = []
+        """Of QEMU's monitor, since the last start."""
+        self._guest = guest
+        self._folder = folder
+        self._image = folder / "data.img"
+        self._seed = seed
+        self._held: set[int] = set()
+        self._clock = SystemClock()
+
+    async def start(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._image.exists():
+            self._image.touch()
+            mkfs = ("mke2fs", "-q", "-F", "-t", "ext4", "-L", "edge-data", str(self._image), f"{DATA_MB}M")
+            await asyncio.to_thread(subprocess.run, mkfs, check=True)
+        await self.restore()
+
+    async def close(self) -> None:
+        await self.cut()
+
+    # -- hands and eyes ----------------------------------------------------------------------------
+
+    async def press(self, button: str, hold_s: float | None = 0.4) -> int:
+        line = BUTTONS[button]
+        if hold_s is None:
+            self._held.add(line)
+            return int((await self.qemu.order(pull=line, level=1))["at_ns"])
+        order = {"pull": line, "level": 1, "for": hold_s}
+        return int((await self.qemu.order(timeout_s=hold_s + 30, **order))["at_ns"])
+
+    async def release(self, button: str) -> None:
+        self._held.discard(BUTTONS[button])
+        if self.qemu.pid is not None:
+            await self.qemu.order(pull=BUTTONS[button], level=0)
+
+    async def bounce(self, button: str, ms: Sequence[float]) -> None:
+        await self.qemu.order(timeout_s=sum(ms) / 1000 + 30, train=BUTTONS[button], ms=list(ms))
+
+    async def lid(self, is_open: bool) -> None:
+        # The lid closes the contact.
+        (self._held.discard if is_open else self._held.add)(LID)
+        await self.qemu.order(pull=LID, level=0 if is_open else 1)
+
+    async def watch(self, seconds: float, *outputs: str) -> list[Edge]:
+        lines = {OUTPUTS[name]: name for name in outputs}
+        order = {"watch": list(lines), "for": seconds}
+        seen = (await self.qemu.order(timeout_s=seconds + 30, **order))["seen"]
+        return [Edge(lines[number], level, at_ns) for number, level, at_ns in seen]
+
+    # -- power, link, time -------------------------------------------------------------------------
+
+    async def cut(self) -> None:
+        self.qemu.kill()
+        await self.qemu.wait()
+        if self.disk is not None:
+            self.disk.cut()
+            self.disk.close()
+            self.disk = None
+
+    async def restore(self, *, clock: str = "", wait: bool = True) -> None:
+        """`clock`: what the battery-backed clock says, ``2025-01-31T00:00:00``; then it boots."""
+        socket = self._folder / "disk.sock"
+        self._seed += 1
+        self.events.clear()
+        self.qemu.on_event = self.events.append
+        self.disk = ForgetfulDisk(self._image, socket, seed=self._seed)
+        self.disk.honest = self.honest
+        if self.quick and not clock:
+            await self.qemu.start(state=self._guest.state, overlay=self._guest.overlay)
+            await self.qemu.plug(socket)
+            for line in self._held:
+                await self.qemu.order(pull=line, level=1)
+            await self.sh(_START.format(utc=self._clock.utc_ns() / 1e9))
+        else:
+            held = ",".join(map(str, sorted(self._held)))
+            await self.qemu.start(data=socket, append=f"bench.held={held}", clock=clock)
+        if wait:
+            await armed(self, 120)
+
+    async def link(self, up: bool) -> None:
+        await self.qemu.command("set_link", name="nic", up=up)
+
+    async def set_clock(self, utc_s: float) -> None:
+        await self.sh(f"date -s @{utc_s:.3f}")
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    async def sh(self, command: str, *, timeout_s: float = 60, check: bool = True) -> str:
+        done = await self.qemu.order(timeout_s=timeout_s + 30, sh=command, timeout=timeout_s)
+        if check and done["rc"]:
+            raise BenchError(f"in the box: {command.strip()[:200]}: {(done['out'] + done['err'])[-1500:]}")
+        return str(done["out"])
+
+    async def write(self, path: str, text: str) -> None:
+        await self.qemu.order(put=path, text=text)
+
+    async def wait_for_event(self, name: str, timeout_s: float) -> None:
+        """Of the monitor, for example WATCHDOG; raises `BenchError`."""
+        for _ in range(round(timeout_s * 20)):
+            if any(event["event"] == name for event in self.events):
+                return
+            await asyncio.sleep(0.05)
+        raise BenchError(f"QEMU has not told {name} within {timeout_s:.0f} s")

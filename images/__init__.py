@@ -1,0 +1,1 @@
+"""The recipe of a box's system; see build.py."""
