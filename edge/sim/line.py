@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 
 class Line:
@@ -15,6 +16,8 @@ class Line:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._relays: set[asyncio.Task[None]] = set()
+        self.on_data: Callable[[bool, int], None] = lambda _from_box, _size: None
+        """Called before bytes are passed on: whether the box sent them, and how many."""
         self._open = asyncio.Event()
         self._open.set()
 
@@ -55,8 +58,8 @@ class Line:
             far_reader, far = await asyncio.open_connection("127.0.0.1", self._broker_port)
             self._writers.add(far)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(reader, far))
-                group.create_task(self._pump(far_reader, writer))
+                group.create_task(self._pump(reader, far, from_box=True))
+                group.create_task(self._pump(far_reader, writer, from_box=False))
         except (OSError, ExceptionGroup):
             pass
         finally:
@@ -65,9 +68,12 @@ class Line:
                     self._writers.discard(end)
                     end.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, from_box: bool
+    ) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
+                self.on_data(from_box, len(data))
                 await self._open.wait()
                 writer.write(data)
                 await writer.drain()

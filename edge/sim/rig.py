@@ -205,8 +205,9 @@ class Rig:
         """
 
         def let_go() -> bool:
-            # What was said before the finger was off speaks of an earlier press.
-            return self._inputs_ns > self._let_go_ns and "held" not in self._buttons.values()
+            # What was said before the finger was off speaks of an earlier press; a box that has just started
+            # may not have looked yet.
+            return self._inputs_ns > self._let_go_ns and set(self._buttons.values()) == {"released"}
 
         await self.until(let_go, 20, "the box has seen that the button was let go")
 

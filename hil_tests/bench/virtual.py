@@ -10,7 +10,7 @@ from typing import Any
 
 from edge.clock import SystemClock
 from hil_tests.bench.bench import BUTTONS, LID, OUTPUTS, BenchError, Edge, armed
-from hil_tests.bench.disk import ForgetfulDisk
+from hil_tests.bench.disk import ForgetfulDisk, Watcher
 from hil_tests.bench.guest import Guest
 from hil_tests.bench.qemu import Qemu
 
@@ -18,7 +18,7 @@ DATA_MB = 64
 _START = """
 date -s @{utc:.3f} >/dev/null
 for i in $(seq 250); do [ -e /dev/disk/by-label/edge-data ] && break; sleep 0.02; done
-systemctl start --no-block edge.target
+systemctl start --no-block {units}
 """
 
 
@@ -30,10 +30,17 @@ class VirtualBench:
 
     def __init__(self, guest: Guest, folder: Path, *, seed: int = 0, quick: bool = True) -> None:
         self.quick = quick
+        self.units = "edge.target"
+        """What a quick start starts."""
+        self.before_units = ""
+        """Commands for the guest, before a quick start starts them."""
         self.qemu = Qemu(guest.machine, folder)
         self.disk: ForgetfulDisk | None = None
         self.honest = True
         """False: the next disk lies about flushes."""
+        self.leak = 0.3
+        self.on_request: Watcher | None = None
+        """Of this disk and of those after it."""
         self.events: list[dict[str, Any]] = []
         """Of QEMU's monitor, since the last start."""
         self._guest = guest
@@ -64,6 +71,19 @@ class VirtualBench:
         order = {"pull": line, "level": 1, "for": hold_s}
         return int((await self.qemu.order(timeout_s=hold_s + 30, **order))["at_ns"])
 
+    @property
+    def held(self) -> list[str]:
+        """Buttons that are kept closed."""
+        return [button for button, line in BUTTONS.items() if line in self._held]
+
+    def hold(self, button: str) -> None:
+        """A finger comes on the button while the power is off."""
+        self._held.add(BUTTONS[button])
+
+    def let_go(self, button: str) -> None:
+        """A finger goes off the button while the power is off."""
+        self._held.discard(BUTTONS[button])
+
     async def release(self, button: str) -> None:
         self._held.discard(BUTTONS[button])
         if self.qemu.pid is not None:
@@ -86,6 +106,7 @@ class VirtualBench:
     # -- power, link, time -------------------------------------------------------------------------
 
     async def cut(self) -> None:
+        """Also after `qemu.kill`, which is what takes the power."""
         self.qemu.kill()
         await self.qemu.wait()
         if self.disk is not None:
@@ -99,14 +120,16 @@ class VirtualBench:
         self._seed += 1
         self.events.clear()
         self.qemu.on_event = self.events.append
-        self.disk = ForgetfulDisk(self._image, socket, seed=self._seed)
+        self.disk = ForgetfulDisk(self._image, socket, seed=self._seed, leak=self.leak)
         self.disk.honest = self.honest
+        self.disk.on_request = self.on_request
         if self.quick and not clock:
             await self.qemu.start(state=self._guest.state, overlay=self._guest.overlay)
             await self.qemu.plug(socket)
             for line in self._held:
                 await self.qemu.order(pull=line, level=1)
-            await self.sh(_START.format(utc=self._clock.utc_ns() / 1e9))
+            start = _START.format(utc=self._clock.utc_ns() / 1e9, units=self.units)
+            await self.sh(f"{self.before_units}\n{start}")
         else:
             held = ",".join(map(str, sorted(self._held)))
             await self.qemu.start(data=socket, append=f"bench.held={held}", clock=clock)

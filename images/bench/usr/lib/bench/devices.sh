@@ -22,6 +22,8 @@ held=$(sed -n 's/.*bench\.held=\([0-9,]*\).*/\1/p' /proc/cmdline)
 for n in $(echo "$held" | tr , ' '); do # fingers that were on a button before the power came
     echo pull-down >"$lines/sim_gpio$n/pull"
 done
+modprobe virtio_net
+while [ ! -e /sys/class/net/eth0 ]; do sleep 0.1; done
 ip link set eth0 up
 ip addr replace 10.0.2.15/24 dev eth0
 modprobe snd-aloop index=0 id=Loopback pcm_substreams=2 || echo "no sound card: snd-aloop is not in this kernel"
