@@ -89,6 +89,8 @@ class Button(Section):
     """The contacts a person can press, and the one of the lid."""
 
     driver: Literal["gpio", "sim"] = "gpio"
+    bias: Literal["internal", "external"] = "internal"
+    """What holds an open line: the Pi's own resistor (50 kilohm), or one on the board, for a long cable."""
     stable_ms: Annotated[float, Field(ge=2, le=15)] = 5
     """A contact counts when it has been closed this long without an edge."""
     reread_ms: Annotated[float, Field(ge=10, le=1000)] = 100

@@ -56,7 +56,8 @@ def make(config: Config, clock: Clock) -> Pins:
         "buzzer": config.indicator.buzzer_pin,
         "beacon": config.indicator.beacon_pin,
     }
-    return GpioPins(lines, {n: p for n, p in outputs.items() if p is not None}, clock)
+    outputs_there = {n: p for n, p in outputs.items() if p is not None}
+    return GpioPins(lines, outputs_there, clock, internal_bias=config.button.bias == "internal")
 
 
 def _import_gpio(work: Path) -> None:
@@ -84,12 +85,16 @@ class GpioPins:
         outputs: Mapping[str, int],
         clock: Clock,
         factory: Any = None,
+        *,
+        internal_bias: bool = True,
     ) -> None:
-        """`lines`: name -> (BCM number, active low); `factory`: gpiozero's, for tests with its mock pins."""
+        """`lines`: name -> (BCM number, active low); `factory`: gpiozero's, for tests with its mock pins;
+        `internal_bias`: the Pi's own resistors hold the open lines."""
         self._lines = dict(lines)
         self._output_pins = dict(outputs)
         self._clock = clock
         self._factory = factory
+        self._internal_bias = internal_bias
         self._inputs: dict[str, Any] = {}
         self._outputs: dict[str, Any] = {}
 
@@ -119,7 +124,8 @@ class GpioPins:
                 self._factory = LGPIOFactory()
             for name, (pin, low) in self._lines.items():
                 line = type(f"Line_{name}", (Line,), {"edge_name": name, "edge_low": low})
-                self._inputs[name] = line(pin, pull_up=low, pin_factory=self._factory)
+                bias = {"pull_up": low} if self._internal_bias else {"pull_up": None, "active_state": not low}
+                self._inputs[name] = line(pin, pin_factory=self._factory, **bias)
         except (GPIOZeroError, OSError, ImportError, ValueError) as error:
             raise DriverError(f"GPIO for the buttons cannot be used: {error}") from error
         except Exception as error:  # lgpio raises its own class, which derives from Exception alone

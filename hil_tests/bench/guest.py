@@ -20,6 +20,9 @@ HOLD = "systemd.unit=bench-hold.target"
 _CHANGES = {
     "host": f'"{HOST_OF_GUEST}"',
     "port": str(PORT),
+    # The simulated lines take a bias that is set for a hand at the contact: a button that is held while the
+    # box starts would be let go.
+    "bias": '"external"',
 }
 _MORE = """
 # One box is no city, and whoever cuts its power wants to see it come back.

@@ -54,7 +54,19 @@ class VirtualBench:
         self._folder.mkdir(parents=True, exist_ok=True)
         if not self._image.exists():
             self._image.touch()
-            mkfs = ("mke2fs", "-q", "-F", "-t", "ext4", "-L", "edge-data", str(self._image), f"{DATA_MB}M")
+            mkfs = (
+                "mke2fs",
+                "-q",
+                "-F",
+                "-t",
+                "ext4",
+                "-b",
+                "4096",
+                "-L",
+                "edge-data",
+                str(self._image),
+                f"{DATA_MB}M",
+            )
             await asyncio.to_thread(subprocess.run, mkfs, check=True)
         await self.restore()
 

@@ -76,6 +76,20 @@ async def test_a_contact_may_pull_its_line_up(gpio: tuple[GpioPins, Edges], fact
     assert driver.read("women") is True
 
 
+async def test_with_resistors_on_the_board_the_pis_own_are_left_off(factory: Any) -> None:
+    edges, driver = Edges(), GpioPins(LINES, {}, SystemClock(), factory, internal_bias=False)
+    factory.pin(17).drive_low()  # held before anybody looks
+    factory.pin(27).drive_low()
+    driver.start(edges)
+    assert [factory.pin(pin).pull for pin in (17, 27)] == ["floating", "floating"]
+    assert (driver.read("police"), driver.read("women")) == (True, False)
+    factory.pin(17).drive_high()
+    factory.pin(27).drive_high()
+    await until(lambda: len(edges.seen) == 2)
+    assert edges.levels() == [("police", False), ("women", True)]
+    await driver.close()
+
+
 async def test_no_edge_is_lost_or_debounced(gpio: tuple[GpioPins, Edges], factory: Any) -> None:
     _, edges = gpio
     for _ in range(50):
