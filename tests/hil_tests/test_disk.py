@@ -41,7 +41,7 @@ class Client:
     def option(self, option: int, data: bytes = b"") -> list[tuple[int, bytes]]:
         """Kind and data of each reply, up to the one that ends it."""
         self.send_option(option, data)
-        replies = []
+        replies: list[tuple[int, bytes]] = []
         while not replies or replies[-1][0] == INFO:
             magic, answered, kind, length = struct.unpack(">QIII", self._exactly(20))
             assert (magic, answered) == (0x3E889045565A9, option)
