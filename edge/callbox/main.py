@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from edge import supervision
 from edge.bus import Bus
@@ -21,9 +22,13 @@ def run(config: Config) -> int:
     config.need_box()
 
     async def main(stop: asyncio.Event) -> None:
+        own = config.paths.data / "callbox"
+        # On a box it is on the data partition, where root makes it when that is mounted.
+        with contextlib.suppress(OSError):
+            own.mkdir(mode=0o750, parents=True, exist_ok=True)
         clock = SystemClock(config.paths.run / "clock-raised")
         bus = Bus(config.paths.run / "bus", "callbox", ("uplink", "media"))
-        journal = Journal(config.paths.data / "callbox" / "journal", RealFiles(), config.journal.segments)
+        journal = Journal(own / "journal", RealFiles(mounted=own), config.journal.segments)
         memory = RealFiles(durable=False)
         fallback = Journal(config.paths.run / "callbox" / "journal", memory, FALLBACK_SEGMENTS)
         box = Callbox(config, clock, bus, pins.make(config, clock), journal, fallback, stop)

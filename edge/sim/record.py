@@ -17,6 +17,10 @@ class Record:
         """(press id, incident id) of every press, in the order they were stored."""
         return [(str(p), str(i)) for p, i in self._ask("SELECT press_id, incident_id FROM presses")]
 
+    def events(self) -> list[str]:
+        """Every event as the desk keeps it (JSON), in the order of arrival."""
+        return [str(e) for (e,) in self._ask("SELECT event FROM events ORDER BY rowid")]
+
     def open_incidents(self) -> list[str]:
         """Ids of the incidents that are not closed."""
         return [str(i) for (i,) in self._ask("SELECT incident_id FROM incidents WHERE state != 'closed'")]

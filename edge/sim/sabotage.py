@@ -202,13 +202,13 @@ def _lossy_journal(control: Control, *, honest: bool) -> None:
     """The journal on a disk that forgets; the fallback stays in honest memory, as /run is."""
     made: list[Any] = []
 
-    def files(*, durable: bool = True) -> Any:
+    def files(*, durable: bool = True, mounted: Path | None = None) -> Any:
         if not made:
             lossy = ControlledFiles(control)
             lossy.honest = honest
             made.append(lossy)
             return lossy
-        return RealFiles(durable=durable)
+        return RealFiles(durable=durable, mounted=mounted)
 
     _replace("edge.callbox.main:RealFiles", lambda _real: files)
 

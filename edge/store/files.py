@@ -39,7 +39,7 @@ class Files(Protocol):
         """
 
     def names(self, folder: Path) -> list[str]:
-        """The names in a folder, sorted; empty when there is no such folder."""
+        """The names in a folder, sorted; empty when there is no such folder; raises OSError."""
 
 
 class RealFile:
@@ -68,10 +68,16 @@ class RealFile:
 
 
 class RealFiles:
-    """The operating system's files. Not `durable`: in memory, as in /run, where nothing is to be synced."""
+    """The operating system's files.
 
-    def __init__(self, *, durable: bool = True) -> None:
+    durable: False in memory, as in /run, where nothing is to be synced.
+    mounted: a folder of the disk that is always there when the disk is. While it is not, nothing is known of
+        what is on the disk, and a folder that is not there is no empty one.
+    """
+
+    def __init__(self, *, durable: bool = True, mounted: Path | None = None) -> None:
         self._durable = durable
+        self._mounted = mounted
 
     def open(self, path: Path, *, write: bool) -> File:
         return RealFile(path, write, self._durable)
@@ -94,6 +100,8 @@ class RealFiles:
         try:
             return sorted(os.listdir(folder))
         except FileNotFoundError:
+            if self._mounted is not None and not self._mounted.is_dir():
+                raise
             return []
 
 

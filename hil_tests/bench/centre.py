@@ -46,6 +46,9 @@ class Centre:
     def now_s(self) -> float:
         return self._clock.mono_ns() / 1e9
 
+    def utc_s(self) -> float:
+        return self._clock.utc_ns() / 1e9
+
     def presses(self) -> int:
         return len(self.record.presses())
 

@@ -26,6 +26,8 @@ class Lines:
         self._who, self._last_words = who, last_words
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self.on_other: Callable[[dict[str, Any]], None] = lambda _said: None
+        """Called with what answers no order: an event."""
         self._task = asyncio.create_task(self._read())
 
     async def ask(self, order: dict[str, Any], timeout_s: float) -> dict[str, Any]:
@@ -67,8 +69,10 @@ class Lines:
                     said = json.loads(line)
                 except ValueError:
                     continue  # what the other end's shell says when it starts
-                reply = self._waiting.get(said["id"])
-                if reply is not None and not reply.done():
+                reply = self._waiting.get(said.get("id", 0))
+                if reply is None:
+                    self.on_other(said)
+                elif not reply.done():
                     reply.set_result(said)
         except OSError:
             pass

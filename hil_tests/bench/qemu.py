@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import itertools
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ from typing import Any
 
 from edge.sim.children import dies_with_parent
 from hil_tests.bench.bench import BenchError
+from hil_tests.bench.lines import Lines
 
 PROGRAM = "qemu-system-x86_64"
 MEMORY_MB = 640
@@ -65,9 +65,8 @@ class Qemu:
         self._folder = folder
         self._name = name
         self._process: subprocess.Popen[bytes] | None = None
-        self._qmp: _Lines | None = None
-        self._agent: _Lines | None = None
-        self._ids = itertools.count(1)
+        self._qmp: Lines | None = None
+        self._agent: Lines | None = None
         self.serial = folder / f"{name}.serial"
         self.on_event: Callable[[dict[str, Any]], None] = lambda _event: None
         """Called with each event of the monitor, e.g. WATCHDOG, RESET."""
@@ -135,7 +134,7 @@ class Qemu:
                 preexec_fn=dies_with_parent,
             )
         self._qmp = await self._open("qmp")
-        self._qmp.on_line = self._qmp_said
+        self._qmp.on_other = lambda said: self.on_event(said) if "event" in said else None
         await self.command("qmp_capabilities")
         self._agent = await self._open("agent")
         if state:
@@ -175,40 +174,31 @@ class Qemu:
         """One QMP command; raises `BenchError` with the monitor's words."""
         if self._qmp is None:
             raise BenchError("the guest is not running")
-        ident = next(self._ids)
-        answer = await self._qmp.ask(ident, {"execute": command, "arguments": arguments, "id": ident}, 60)
-        if "error" in answer:
-            raise BenchError(f"QEMU refuses {command}: {answer['error'].get('desc')}")
-        return answer["return"]
+        return (await self._qmp.ask({"execute": command, "arguments": arguments}, 60))["return"]
 
     async def order(self, timeout_s: float = 60, **order: Any) -> dict[str, Any]:
         """One order to the agent (`images/bench/usr/lib/bench/agent.py`); raises `BenchError`."""
         if self._agent is None:
             raise BenchError("the guest is not running")
-        ident = next(self._ids)
-        answer = await self._agent.ask(ident, {"id": ident, **order}, timeout_s)
-        if "error" in answer:
-            raise BenchError(f"the agent in the guest: {answer['error']}")
-        return answer
-
-    def _qmp_said(self, said: dict[str, Any]) -> None:
-        if "event" in said:
-            self.on_event(said)
+        return await self._agent.ask(order, timeout_s)
 
     def _socket(self, what: str) -> Path:
         return self._folder / f"{self._name}.{what}"
 
-    async def _open(self, what: str, timeout_s: float = 20) -> _Lines:
+    async def _open(self, what: str, timeout_s: float = 20) -> Lines:
         path = self._socket(what)
         for _ in range(round(timeout_s / 0.02)):
             try:
-                return _Lines(*await asyncio.open_unix_connection(path, limit=1 << 24))
+                reader, writer = await asyncio.open_unix_connection(path, limit=1 << 24)
+                return Lines(reader, writer, "QEMU" if what == "qmp" else "the guest", self._last_words)
             except OSError:
                 if self._process is None or self._process.poll() is not None:
                     break
                 await asyncio.sleep(0.02)
-        words = (self._folder / f"{self._name}.log").read_text(errors="replace")[-400:]
-        raise BenchError(f"{PROGRAM} did not start: {words or 'it said nothing'}")
+        raise BenchError(f"{PROGRAM} did not start: {self._last_words() or 'it said nothing'}")
+
+    def _last_words(self) -> str:
+        return (self._folder / f"{self._name}.log").read_text(errors="replace")[-400:]
 
 
 _DATA = {"driver": "virtio-blk-pci", "id": "disk", "drive": "data", "bus": "slot1"}
@@ -221,53 +211,6 @@ def _nbd(socket: Path) -> dict[str, Any]:
         "server": {"type": "unix", "path": str(socket)},
         "cache": {"direct": False, "no-flush": False},
     }
-
-
-class _Lines:
-    """JSON lines over a stream; questions and answers are paired by id."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self.on_line: Callable[[dict[str, Any]], None] = lambda _said: None
-        self._task = asyncio.create_task(self._read())
-
-    async def ask(self, ident: int, question: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._waiting[ident] = answer
-        try:
-            self._writer.write(json.dumps(question).encode() + b"\n")
-            await self._writer.drain()
-            async with asyncio.timeout(timeout_s):
-                return await answer
-        except TimeoutError:
-            raise BenchError(f"no answer within {timeout_s:.0f} s to {str(question)[:200]}") from None
-        except OSError as error:
-            raise BenchError(f"the guest is gone: {error}") from error
-        finally:
-            self._waiting.pop(ident, None)
-
-    async def close(self) -> None:
-        self._task.cancel()
-        self._writer.close()
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            await self._writer.wait_closed()
-
-    async def _read(self) -> None:
-        with contextlib.suppress(OSError):
-            while line := await self._reader.readline():
-                try:
-                    said = json.loads(line)
-                except ValueError:
-                    continue  # the rest of an answer whose beginning a saved state kept
-                waiting = self._waiting.get(said.get("id", 0))
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(said)
-                else:
-                    self.on_line(said)
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(BenchError("the guest is gone"))
 
 
 async def _run(*argv: str) -> None:

@@ -126,8 +126,17 @@ class VirtualBench:
             self.disk.close()
             self.disk = None
 
-    async def restore(self, *, clock: str = "", wait: bool = True) -> None:
-        """`clock`: what the battery-backed clock says, ``2025-01-31T00:00:00``; then it boots."""
+    async def restore(
+        self, *, clock: str = "", link: bool = True, disk: bool = True, wait: bool = True
+    ) -> None:
+        """Power on, until the box is armed.
+
+        Args:
+            clock: what the battery-backed clock says, ``2025-01-31T00:00:00``; then it boots, `quick` or not.
+            link: whether the cable is in.
+            disk: whether the data disk is there.
+            wait: False: returns at once.
+        """
         socket = self._folder / "disk.sock"
         self._seed += 1
         self.events.clear()
@@ -137,14 +146,20 @@ class VirtualBench:
         self.disk.on_request = self.on_request
         if self.quick and not clock:
             await self.qemu.start(state=self._guest.state, overlay=self._guest.overlay)
-            await self.qemu.plug(socket)
+            if not link:
+                await self.link(False)
+            if disk:
+                await self.qemu.plug(socket)
             for line in self._held:
                 await self.qemu.order(pull=line, level=1)
             start = _START.format(utc=self._clock.utc_ns() / 1e9, units=self.units)
             await self.sh(f"{self.before_units}\n{start}")
         else:
             held = ",".join(map(str, sorted(self._held)))
-            await self.qemu.start(data=socket, append=f"bench.held={held}", clock=clock)
+            data = socket if disk else None
+            await self.qemu.start(data=data, append=f"bench.held={held}", clock=clock)
+            if not link:
+                await self.link(False)
         if wait:
             await armed(self, 120)
 

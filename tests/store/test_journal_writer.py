@@ -15,6 +15,7 @@ import pytest
 
 from edge.clock import ManualClock
 from edge.store import journal_writer
+from edge.store.files import RealFiles
 from edge.store.journal import SLOTS_PER_SEGMENT, Journal, Kind, Record
 from edge.store.journal_writer import JournalWriter
 from edge.store.lossy import LossyFiles
@@ -241,6 +242,30 @@ async def test_I2_a_journal_that_cannot_be_read_is_not_written_over(box: Box) ->
     assert late.writer.next_seq() > new[-1]
 
 
+async def test_I2_a_journal_whose_disk_is_mounted_late_is_read_then_and_not_written_over(
+    box: Box, tmp_path: Path
+) -> None:
+    before = Journal(tmp_path / "partition" / "journal", RealFiles(), 2)
+    (tmp_path / "partition").mkdir()
+    before.open()
+    before.append(Kind.PRESS, 7, b"before")
+    before.close()
+    process = box.process()
+    late = Journal(tmp_path / "callbox" / "journal", RealFiles(mounted=tmp_path / "callbox"), 2)
+    process.journal = process.writer._journal = late
+    process.writer.start()
+    await until(lambda: process.faults, "the disk is missed")
+    press = process.submit(b"now")
+    await process.told(press)
+    assert process.durable(press) == [False]
+    (tmp_path / "partition").rename(tmp_path / "callbox")  # it is mounted
+    await process.told(press, times=2)
+    assert process.durable(press) == [False, True]
+    assert [r.payload for r in process.found[-1]] == [b"before"]
+    process.writer.close()
+    assert [r.payload for r in late.open()] == [b"before", b"now"]
+
+
 async def test_I2_presses_in_memory_do_not_wait_for_a_journal_that_cannot_be_read(box: Box) -> None:
     process = await box.process().started()
     kept = process.submit(b"kept")
@@ -354,6 +379,7 @@ from edge.clock import SystemClock
 from edge.store.files import RealFiles
 from edge.store.journal import Journal, Kind
 from edge.store.journal_writer import JournalWriter
+from edge.store.files import RealFiles
 from edge.store.lossy import LossyFiles
 
 async def main():

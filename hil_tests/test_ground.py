@@ -1,0 +1,120 @@
+"""The ground gives way: link, clock and disk."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+
+import pytest
+
+from hil_tests.world import World
+
+short = pytest.mark.short
+YEAR_AGO = "2025-11-22T00:00:00"
+
+
+async def test_I2_a_link_that_flaps_loses_and_doubles_nothing(world: World) -> None:
+    before = world.centre.presses()
+    for number in range(5):
+        await world.bench.link(False)
+        await world.bench.press("police")
+        await asyncio.sleep(0.3 * number)
+        await world.bench.link(True)
+        await asyncio.sleep(0.5 * number)
+    await world.centre.stored(before + 5)
+    await asyncio.sleep(3)
+    assert world.centre.presses() == before + 5
+
+
+async def test_I9_a_box_that_boots_a_year_back_without_a_network_is_heard_when_it_has_one(
+    world: World,
+) -> None:
+    before = world.centre.presses()
+    bench = world.bench
+    await bench.cut()
+    try:
+        await bench.restore(clock=YEAR_AGO, link=False)
+        await bench.press("police")
+        await world.until(
+            lambda: world.log("edge-callbox", "press stored.*durable=True"), "the press is stored"
+        )
+        assert "2025" not in (await bench.sh("date -u +%Y")), "the start step has raised the clock"
+        await bench.link(True)
+        await world.centre.stored(before + 1)
+        await bench.set_clock(world.centre.utc_s() + 3600)  # NTP puts it right, in the middle of an incident
+        await bench.press("women")
+        await world.centre.stored(before + 2)
+    finally:
+        await bench.cut()
+
+
+@short
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=["full", "dead"])
+async def test_I1_a_disk_that_refuses_costs_no_press(world: World, error: int) -> None:
+    """The box says so: not durable, and the fault in its lamp and log."""
+    disk = world.bench.disk
+    assert disk is not None
+    disk.refusal = error
+    before = world.centre.presses()
+    await world.bench.press("police")
+    await world.centre.stored(before + 1)
+    assert await world.log("edge-callbox", "press stored.*durable=False")
+    # A file system that has seen its disk die stays read-only: only a new start mounts it again.
+    disk.refusal = 0
+    await world.bench.cut()
+    await world.bench.restore()
+    await world.linked()
+    await world.press_arrives("women")
+
+
+async def test_I1_a_partition_that_is_read_only_costs_no_press(world: World) -> None:
+    before = world.centre.presses()
+    await world.bench.sh("mount -o remount,ro /var/lib/edge || (sync; echo u > /proc/sysrq-trigger)")
+    await world.bench.press("police")
+    await world.centre.stored(before + 1)
+    assert await world.log("edge-callbox", "press stored.*durable=False")
+    await world.bench.sh("mount -o remount,rw /var/lib/edge")
+    await world.until(lambda: world.log("edge-callbox", "fault over name=journal"), "the journal works again")
+    await world.press_arrives("women")
+
+
+async def test_I1_a_slow_disk_delays_no_alert(world: World) -> None:
+    disk = world.bench.disk
+    assert disk is not None
+    before = world.centre.presses()
+    disk.slow_s = 5.0
+    try:
+        await world.bench.press("police")
+        await world.centre.stored(before + 1)
+        assert await world.log("edge-callbox", "press stored.*durable=False")
+    finally:
+        disk.slow_s = 0.0
+    await asyncio.sleep(6)
+    await world.press_arrives("women")
+
+
+async def test_I4_without_its_disk_a_box_arms_and_calls(world: World) -> None:
+    before = world.centre.presses()
+    await world.bench.cut()
+    await world.bench.restore(disk=False)
+    await world.bench.press("police")
+    await world.centre.stored(before + 1)
+    assert await world.log("edge-callbox", "press stored.*durable=False")
+    await world.bench.cut()
+    await world.bench.restore()
+    await world.linked()
+
+
+async def test_I4_a_cold_boot_ends_armed_and_nothing_has_failed(world: World) -> None:
+    bench = world.bench
+    await bench.cut()
+    bench.quick = False
+    try:
+        await bench.restore()
+        await world.linked()
+        assert (await bench.sh("systemctl --failed --no-legend --plain 'edge-*' 'var-*'")).strip() == ""
+        assert "ro," in (await bench.sh("grep ' / ' /proc/mounts")), "the root is not written"
+        await world.press_arrives()
+        await bench.cut()
+    finally:
+        bench.quick = True
