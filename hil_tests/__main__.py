@@ -6,20 +6,30 @@ import sys
 
 import pytest
 
-from hil_tests import cuts
+from hil_tests import cuts, figures
 from hil_tests.bench import guest
+
+ONE_LOOP = [
+    "-o",
+    "asyncio_default_fixture_loop_scope=session",
+    "-o",
+    "asyncio_default_test_loop_scope=session",
+]
+"""One box for all tests, so one loop for all as well."""
 
 
 def main(argv: list[str]) -> int:
     if argv[:1] == ["missing"]:
-        print(guest.missing())
+        print(guest.missing() or guest.out_of_reach())
         return 0
     if reason := guest.missing():
         print(f"NOT RUN: {reason}", file=sys.stderr)
         return 2
     if argv[:1] == ["cuts"]:
         return cuts.main(argv[1:])
-    return pytest.main(["-p", "no:xdist", *(argv or ["hil_tests"])])
+    if argv[:1] == ["figures"]:
+        return figures.main(argv[1:])
+    return pytest.main([*ONE_LOOP, *(argv or ["hil_tests"])])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 
 from hil_tests.bench.centre import Centre
@@ -16,12 +15,7 @@ from hil_tests.bench.virtual import VirtualBench
 from hil_tests.world import World
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.asyncio(loop_scope="session"))
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="session")
 async def _whole_run() -> AsyncIterator[World]:
     folder = Path(tempfile.mkdtemp(prefix="edge-hil-", dir="/var/tmp"))
     found = await guest()
@@ -37,7 +31,7 @@ async def _whole_run() -> AsyncIterator[World]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@pytest_asyncio.fixture
 async def world(_whole_run: World) -> AsyncIterator[World]:
     """A box at rest, linked, with no incident open."""
     await _whole_run.rest()

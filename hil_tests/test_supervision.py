@@ -57,7 +57,7 @@ async def test_I8_each_unit_is_closed_to_what_it_does_not_need_and_works_so(worl
         assert exposure <= 3.0, f"{unit}: {exposure}"
     for unit in UNITS:
         await world.until(lambda unit=unit: world.active(unit), f"{unit} works")  # type: ignore[misc]
-    out = await world.bench.sh("systemctl --failed --no-legend --plain 'edge-*'")
+    out = await world.bench.sh("systemctl list-units --failed --no-legend --plain 'edge-*'")
     assert out.strip() == ""
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -84,6 +85,8 @@ def missing() -> str:
     ]
     if absent:
         return f"not installed: {' '.join(absent)} (apt install mmdebstrap e2fsprogs busybox-static kmod)"
+    if platform.machine() != "x86_64":
+        return f"the guest is an x86_64 machine, and this is {platform.machine()}"
     if os.geteuid() != 0:
         return "the image's files belong to root: building it needs root"
     return ""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any, Self
 
 from edge.clock import SystemClock
+from edge.errors import SetupFailed
 from edge.sim.line import Line
 from edge.sim.operator import Operator
 from edge.sim.record import Record
@@ -73,5 +75,6 @@ class Centre:
     async def close_all(self) -> None:
         """Acknowledges and closes what is open, as an operator does."""
         for incident_id in self.record.open_incidents():
-            await self.act(incident_id, "seen")
+            with contextlib.suppress(SetupFailed):  # somebody was first
+                await self.act(incident_id, "seen")
             await self.act(incident_id, "close", disposition="false")

@@ -32,7 +32,7 @@ health_s = 5
 """
 _STARTED = """
 until systemctl is-active -q bench-hold.target; do
-    systemctl --failed --no-legend --plain 'bench-*' | grep . && exit 1
+    systemctl list-units --failed --no-legend --plain 'bench-*' | grep . && exit 1
     sleep 0.5
 done
 until systemctl list-jobs --no-legend | wc -l | grep -qx 0; do sleep 0.5; done
@@ -97,6 +97,16 @@ def missing() -> str:
     if absent:
         return f"not installed: {' '.join(absent)} (apt install qemu-system-x86 qemu-utils)"
     return build.missing()
+
+
+def out_of_reach() -> str:
+    """What of Debian's part of the guest cannot be had now; "" when it is there, for it is kept."""
+    try:
+        build.debian()
+        build.kernel()
+    except build.BuildError as error:
+        return str(error)
+    return ""
 
 
 def _config() -> str:

@@ -201,7 +201,15 @@ class Qemu:
         return (self._folder / f"{self._name}.log").read_text(errors="replace")[-400:]
 
 
-_DATA = {"driver": "virtio-blk-pci", "id": "disk", "drive": "data", "bus": "slot1"}
+_DATA = {
+    "driver": "virtio-blk-pci",
+    "id": "disk",
+    "drive": "data",
+    "bus": "slot1",
+    # An error of the disk is the guest's to deal with; QEMU would stop the machine for a full one.
+    "werror": "report",
+    "rerror": "report",
+}
 
 
 def _nbd(socket: Path) -> dict[str, Any]:
