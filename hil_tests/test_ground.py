@@ -55,10 +55,10 @@ async def test_I1_a_disk_that_refuses_costs_no_press(world: World, error: int) -
     disk = world.bench.disk
     assert disk is not None
     disk.refusal = error
-    before = world.centre.presses()
+    before, mark = world.centre.presses(), await world.mark()
     await world.bench.press("police")
     await world.centre.stored(before + 1)
-    assert await world.log("edge-callbox", "press stored.*durable=False")
+    assert await world.log("edge-callbox", "press stored.*durable=False", mark)
     # A file system that has seen its disk die stays read-only: only a new start mounts it again.
     disk.refusal = 0
     await world.bench.cut()
@@ -68,25 +68,32 @@ async def test_I1_a_disk_that_refuses_costs_no_press(world: World, error: int) -
 
 
 async def test_I1_a_partition_that_is_read_only_costs_no_press(world: World) -> None:
+    """As a kernel leaves it that has found it damaged."""
     before = world.centre.presses()
-    await world.bench.sh("mount -o remount,ro /var/lib/edge || (sync; echo u > /proc/sysrq-trigger)")
+    units = "edge-callbox edge-uplink"
+    await world.bench.sh(
+        f"systemctl stop {units}; mount -o remount,ro /var/lib/edge; systemctl start {units}"
+    )
+    mark = await world.mark()
     await world.bench.press("police")
     await world.centre.stored(before + 1)
-    assert await world.log("edge-callbox", "press stored.*durable=False")
+    assert await world.log("edge-callbox", "press stored.*durable=False", mark)
     await world.bench.sh("mount -o remount,rw /var/lib/edge")
-    await world.until(lambda: world.log("edge-callbox", "fault over name=journal"), "the journal works again")
+    await world.until(
+        lambda: world.log("edge-callbox", "fault over name=journal", mark), "the journal works again"
+    )
     await world.press_arrives("women")
 
 
 async def test_I1_a_slow_disk_delays_no_alert(world: World) -> None:
     disk = world.bench.disk
     assert disk is not None
-    before = world.centre.presses()
+    before, mark = world.centre.presses(), await world.mark()
     disk.slow_s = 5.0
     try:
         await world.bench.press("police")
         await world.centre.stored(before + 1)
-        assert await world.log("edge-callbox", "press stored.*durable=False")
+        assert await world.log("edge-callbox", "press stored.*durable=False", mark)
     finally:
         disk.slow_s = 0.0
     await asyncio.sleep(6)

@@ -105,7 +105,11 @@ class World:
         await self.centre.stored(before + 1)
         assert self.centre.presses() == before + 1
 
-    async def log(self, unit: str, text: str) -> bool:
-        """Whether the unit's log has a line with `text` (a regular expression)."""
-        out = await self.bench.sh(f"journalctl -u {unit} -o cat --no-pager", check=False)
+    async def mark(self) -> str:
+        """This moment, for `log`."""
+        return (await self.bench.sh("date +%s.%N")).strip()
+
+    async def log(self, unit: str, text: str, since: str = "0") -> bool:
+        """Whether the unit's log has a line with `text` (a regular expression) since a mark."""
+        out = await self.bench.sh(f"journalctl -u {unit} -o cat --no-pager --since=@{since}", check=False)
         return re.search(text, out) is not None

@@ -45,6 +45,8 @@ TELL_AFTER_S = 0.003
 """What the bus is told of a press beside the press itself waits so long, for disk and lamp to be first: each
 message wakes three other processes."""
 UNSETTLED_CHUNK = 16
+CLAIM_AGAIN_S = 0.25
+"""Lines that cannot be had are asked for again this often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +109,7 @@ class Callbox:
 
     def start(self) -> None:
         """Claims the lines: from here on a press is seen. The journal is read in the loop's next turn."""
-        try:
-            self._panel.start()
-        except DriverError as error:
-            # A box without its buttons is broken, but it must be able to say so.
-            self._fault("button", str(error))
+        self._claim()
         self._loop.call_soon(self._writer.start)
         self._loop.call_soon(self._warm)
         self._tasks = [
@@ -121,6 +119,17 @@ class Callbox:
             self._loop.create_task(supervision.every(REPEAT_S, self._repeat), name="repeat"),
         ]
         self._show()
+
+    def _claim(self) -> None:
+        try:
+            self._panel.start()
+        except DriverError as error:
+            # A box without its buttons is broken, but it must be able to say so; and the kernel may only be
+            # late with its lines, or with the right to use them.
+            self._fault("button", str(error))
+            self._loop.call_later(CLAIM_AGAIN_S, self._claim)
+        else:
+            self._fault("button", "")
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -413,7 +422,8 @@ class Callbox:
         if text:
             # A driver's words go out to the centre, which takes one line and no control characters.
             text = "".join(c if c.isprintable() else " " for c in text)[:200]
-            log.error("fault name=%s reason=%r", name, text)
+            if self._faults.get(name) != text:
+                log.error("fault name=%s reason=%r", name, text)
             self._faults[name] = text
         elif self._faults.pop(name, None):
             log.info("fault over name=%s", name)

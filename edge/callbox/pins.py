@@ -30,7 +30,10 @@ class Pins(Protocol):
     """All lines of a box."""
 
     def start(self, on_edge: OnEdge) -> None:
-        """Claims the lines; raises `DriverError` when a contact's line cannot be had."""
+        """Claims the lines that are not claimed yet; raises `DriverError` when a contact's cannot be had.
+
+        It may be called again; those that could be had work meanwhile.
+        """
 
     def read(self, line: str) -> bool | None:
         """The level now, True for a closed contact; None when it cannot be known."""
@@ -99,8 +102,7 @@ class GpioPins:
         self._outputs: dict[str, Any] = {}
 
     def start(self, on_edge: OnEdge) -> None:
-        from gpiozero import DigitalInputDevice, DigitalOutputDevice
-        from gpiozero.exc import GPIOZeroError
+        from gpiozero import DigitalInputDevice
 
         loop = asyncio.get_running_loop()
         clock = self._clock
@@ -117,25 +119,27 @@ class GpioPins:
 
             edge_low = True
 
-        try:
-            if self._factory is None:
-                from gpiozero.pins.lgpio import LGPIOFactory
-
-                self._factory = LGPIOFactory()
-            for name, (pin, low) in self._lines.items():
-                line = type(f"Line_{name}", (Line,), {"edge_name": name, "edge_low": low})
-                bias = {"pull_up": low} if self._internal_bias else {"pull_up": None, "active_state": not low}
-                self._inputs[name] = line(pin, pin_factory=self._factory, **bias)
-        except (GPIOZeroError, OSError, ImportError, ValueError) as error:
-            raise DriverError(f"GPIO for the buttons cannot be used: {error}") from error
-        except Exception as error:  # lgpio raises its own class, which derives from Exception alone
-            raise DriverError(f"GPIO for the buttons cannot be used: {error}") from error
-        for name, pin in self._output_pins.items():
+        failed: Exception | None = None
+        for name, (pin, low) in self._lines.items():
+            if name in self._inputs:
+                continue
+            line = type(f"Line_{name}", (Line,), {"edge_name": name, "edge_low": low})
+            bias = {"pull_up": low} if self._internal_bias else {"pull_up": None, "active_state": not low}
             try:
-                self._outputs[name] = DigitalOutputDevice(pin, pin_factory=self._factory)
-            except Exception as error:
-                # A box without a lamp still takes a press.
-                log.error("output cannot be used output=%s pin=%d reason=%r", name, pin, str(error))
+                self._inputs[name] = line(pin, pin_factory=self._made_factory(), **bias)
+            except (
+                Exception
+            ) as error:  # of gpiozero, or lgpio's own class, which derives from Exception alone
+                failed = failed or error
+        if failed is not None:
+            raise DriverError(f"GPIO for the buttons cannot be used: {failed}") from failed
+
+    def _made_factory(self) -> Any:
+        if self._factory is None:
+            from gpiozero.pins.lgpio import LGPIOFactory
+
+            self._factory = LGPIOFactory()
+        return self._factory
 
     def read(self, line: str) -> bool | None:
         device = self._inputs.get(line)
@@ -150,15 +154,15 @@ class GpioPins:
     def write(self, output: str, level: bool) -> None:
         if output not in self._output_pins:
             return
-        device = self._outputs.get(output)
-        if device is None:
-            raise DriverError(f"{output} on GPIO {self._output_pins[output]} could not be claimed")
+        pin = self._output_pins[output]
         try:
-            device.value = level
-        except Exception as error:
-            raise DriverError(
-                f"{output} on GPIO {self._output_pins[output]} cannot be switched: {error}"
-            ) from error
+            if output not in self._outputs:
+                from gpiozero import DigitalOutputDevice
+
+                self._outputs[output] = DigitalOutputDevice(pin, pin_factory=self._made_factory())
+            self._outputs[output].value = level
+        except Exception as error:  # a box without a lamp still takes a press
+            raise DriverError(f"{output} on GPIO {pin} cannot be switched: {error}") from error
 
     async def close(self) -> None:
         for device in (*self._inputs.values(), *self._outputs.values()):

@@ -621,6 +621,9 @@ async def test_a_box_without_its_buttons_says_so(box: Box) -> None:
     await box.start(wait=False)
     await until(lambda: box.bus.of(Inputs) and box.inputs().faults)
     assert box.inputs().faults == {"button": "GPIO busy:  [31mpid 7 [0m"}
+    box.pins.broken.clear()
+    await until(lambda: box.inputs().faults == {}, "the lines could be had after all")
+    assert box.pins.on_edge is not None
 
 
 async def test_a_full_disk_is_a_fault_that_is_told_and_goes(box: Box) -> None:

@@ -118,6 +118,22 @@ async def test_a_contact_whose_pin_is_taken_is_an_error_of_the_driver(factory: A
     await first.close()
 
 
+async def test_a_line_that_cannot_be_had_takes_no_other_with_it_and_is_asked_for_again(factory: Any) -> None:
+    holder = GpioPins({"other": (17, True)}, {}, SystemClock(), factory)
+    holder.start(Edges())
+    edges, driver = Edges(), GpioPins(LINES, {}, SystemClock(), factory)
+    with pytest.raises(DriverError, match="buttons"):
+        driver.start(edges)
+    assert (driver.read("police"), driver.read("women")) == (None, False)
+    holder._inputs["other"].close()
+    driver.start(edges)
+    factory.pin(17).drive_low()
+    factory.pin(27).drive_high()
+    await until(lambda: len(edges.seen) == 2)
+    assert edges.levels() == [("police", True), ("women", True)]
+    await driver.close()
+
+
 async def test_a_box_without_a_lamp_still_takes_a_press(factory: Any) -> None:
     edges, driver = Edges(), GpioPins(LINES, {"lamp": 99}, SystemClock(), factory)
     driver.start(edges)
@@ -155,6 +171,7 @@ async def test_what_a_chip_raises_while_it_is_used_is_a_drivers_error_or_an_unkn
 ) -> None:
     """It once ended the tasks that read the lines again and repeat the presses."""
     driver, _ = gpio
+    driver.write("lamp", False)
     claimed = [driver._inputs["police"], driver._outputs["lamp"]]
     driver._inputs["police"] = driver._outputs["lamp"] = Failing()
     assert driver.read("police") is None
