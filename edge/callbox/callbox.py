@@ -95,6 +95,8 @@ class Callbox:
         self._inputs: Inputs | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._turn = 0
+        self.claimed = asyncio.Event()
+        """Set when every contact's line is ours: from then on no press is missed."""
         self._writer = JournalWriter(
             journal,
             fallback,
@@ -130,6 +132,7 @@ class Callbox:
             self._loop.call_later(CLAIM_AGAIN_S, self._claim)
         else:
             self._fault("button", "")
+            self.claimed.set()
 
     async def close(self) -> None:
         for task in self._tasks:

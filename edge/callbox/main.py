@@ -15,6 +15,7 @@ from edge.store.files import RealFiles
 from edge.store.journal import Journal
 
 FALLBACK_SEGMENTS = 4
+CLAIM_S = 15.0
 
 
 def run(config: Config) -> int:
@@ -34,6 +35,9 @@ def run(config: Config) -> int:
         box = Callbox(config, clock, bus, pins.make(config, clock), journal, fallback, stop)
         bus.open()
         box.start()
+        with contextlib.suppress(TimeoutError):
+            # A box that cannot have its buttons is up all the same, to say so.
+            await asyncio.wait_for(box.claimed.wait(), CLAIM_S)
         supervision.notify("READY=1")
         alive = asyncio.create_task(supervision.heartbeat(bus, "callbox"))
         await stop.wait()

@@ -180,6 +180,10 @@ class VirtualBench:
     async def write(self, path: str, text: str) -> None:
         await self.qemu.order(put=path, text=text)
 
+    async def put_disk_in(self) -> None:
+        """The disk that was left out by ``restore(disk=False)``."""
+        await self.qemu.plug(self._folder / "disk.sock")
+
     async def wait_for_event(self, name: str, timeout_s: float) -> None:
         """Of the monitor, for example WATCHDOG; raises `BenchError`."""
         for _ in range(round(timeout_s * 20)):
