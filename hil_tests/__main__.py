@@ -10,6 +10,7 @@ from hil_tests import cuts, figures
 from hil_tests.bench import guest
 
 ONE_LOOP = [
+    "-rs",
     "-o",
     "asyncio_default_fixture_loop_scope=session",
     "-o",

@@ -10,6 +10,7 @@ import pytest
 from hil_tests.world import World
 
 short = pytest.mark.short
+TRIES, EXACT_MS = 8, 2.0
 
 
 @short
@@ -68,8 +69,15 @@ async def test_the_buzzer_answers_a_press(world: World) -> None:
     ids=["bounces", "bounces-open", "15ms", "spikes", "hammered"],
 )
 async def test_I2_contacts_count_as_a_hand_makes_them(world: World, ms: list[float], presses: int) -> None:
-    before = world.centre.presses()
-    await world.bench.bounce("police", ms)
+    for _ in range(TRIES):
+        before = world.centre.presses()
+        truly = await world.bench.bounce("police", ms)
+        if all(abs(was - wanted) < EXACT_MS for was, wanted in zip(truly, ms, strict=True)):
+            break
+        await asyncio.sleep(2)  # a hand that was late: what came of it says nothing
+        await world.rest()
+    else:
+        pytest.skip("the machine is too busy for contacts this short")
     await world.centre.stored(before + presses)
     await world.bench.press("medical", 0.3)  # what comes after it has overtaken nothing
     await world.centre.stored(before + presses + 1)

@@ -44,8 +44,11 @@ class Bench(Protocol):
 
     async def release(self, button: str) -> None: ...
 
-    async def bounce(self, button: str, ms: Sequence[float]) -> None:
-        """Closes and opens the contact in turn, each for so many milliseconds; it is open afterwards."""
+    async def bounce(self, button: str, ms: Sequence[float]) -> list[float]:
+        """Closes and opens the contact in turn, each for so many milliseconds; it is open afterwards.
+
+        Returns how long each truly was: a bench that is busy is not exact.
+        """
 
     async def lid(self, is_open: bool) -> None:
         """The tamper contact."""

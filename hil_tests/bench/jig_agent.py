@@ -15,6 +15,7 @@ The orders on lines are those of the virtual guest's agent (`images/bench/usr/li
 under the Python of Raspberry Pi OS with python3-lgpio and knows nothing of the product.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -85,13 +86,16 @@ class Jig:
         return {"at_ns": at_ns}
 
     def train(self, order: Any) -> dict[str, Any]:
-        begin_ns = at_ns = time.monotonic_ns()
+        at_ns = time.monotonic_ns()
+        switched = []
         for number, ms in enumerate(order["ms"]):
             self._set(order["train"], 1 - number % 2)
+            switched.append(time.monotonic_ns())
             at_ns += round(ms * 1e6)
             until(at_ns)
         self._set(order["train"], 0)
-        return {"at_ns": begin_ns}
+        switched.append(time.monotonic_ns())
+        return {"ms": [(end - begin) / 1e6 for begin, end in itertools.pairwise(switched)]}
 
     def watch(self, order: Any) -> dict[str, Any]:
         last: dict[int, int] = {}

@@ -90,8 +90,9 @@ class PiBench:
     async def release(self, button: str) -> None:
         await self._order(pull=self._contact(button), level=0)
 
-    async def bounce(self, button: str, ms: Sequence[float]) -> None:
-        await self._order(timeout_s=sum(ms) / 1000 + 30, train=self._contact(button), ms=list(ms))
+    async def bounce(self, button: str, ms: Sequence[float]) -> list[float]:
+        order = {"train": self._contact(button), "ms": list(ms)}
+        return list((await self._order(timeout_s=sum(ms) / 1000 + 30, **order))["ms"])
 
     async def lid(self, is_open: bool) -> None:
         # The lid closes the contact.

@@ -101,8 +101,9 @@ class VirtualBench:
         if self.qemu.pid is not None:
             await self.qemu.order(pull=BUTTONS[button], level=0)
 
-    async def bounce(self, button: str, ms: Sequence[float]) -> None:
-        await self.qemu.order(timeout_s=sum(ms) / 1000 + 30, train=BUTTONS[button], ms=list(ms))
+    async def bounce(self, button: str, ms: Sequence[float]) -> list[float]:
+        order = {"train": BUTTONS[button], "ms": list(ms)}
+        return list((await self.qemu.order(timeout_s=sum(ms) / 1000 + 30, **order))["ms"])
 
     async def lid(self, is_open: bool) -> None:
         # The lid closes the contact.

@@ -4,7 +4,7 @@
     {"sh": TEXT, "timeout": S}        runs it with sh; answers rc, out, err
     {"put": PATH, "text": TEXT, "mode": OCTAL}
     {"pull": LINE, "level": 0 | 1, "for": S}   presses a contact of gpio-sim; lets go after S, when given
-    {"train": LINE, "ms": [..]}       closes and opens it in turn, each for so long, ends open
+    {"train": LINE, "ms": [..]}       closes and opens it in turn, each for so long, ends open; answers ms
     {"watch": [LINE, ..], "for": S}   levels of outputs as they change: [line, level, CLOCK_MONOTONIC ns]
 
 Orders run side by side; an answer names its order's id. It runs as root and speaks to whoever holds the
@@ -12,6 +12,7 @@ other end: it is in the bench's image alone.
 """
 
 import glob
+import itertools
 import json
 import os
 import subprocess
@@ -54,14 +55,17 @@ def pull(order: Any) -> dict[str, Any]:
 def train(order: Any) -> dict[str, Any]:
     # Opened once beforehand: a spike of half a millisecond leaves no time to look for the file.
     fd = os.open(line(order["train"], "pull"), os.O_WRONLY)
-    begin_ns = at_ns = time.monotonic_ns()
+    at_ns = time.monotonic_ns()
+    switched = []
     for number, ms in enumerate(order["ms"]):
         os.pwrite(fd, PULL[1 - number % 2].encode(), 0)
+        switched.append(time.monotonic_ns())
         at_ns += round(ms * 1e6)
         until(at_ns)
     os.pwrite(fd, PULL[0].encode(), 0)
+    switched.append(time.monotonic_ns())
     os.close(fd)
-    return {"at_ns": begin_ns}
+    return {"ms": [(end - begin) / 1e6 for begin, end in itertools.pairwise(switched)]}
 
 
 def watch(order: Any) -> dict[str, Any]:
