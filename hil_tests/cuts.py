@@ -11,24 +11,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import random
 import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge.bench import Report, progress
 from edge.store.journal import SLOT, Kind, Record, decode
 from hil_tests.bench.bench import BenchError
 from hil_tests.bench.centre import Centre
 from hil_tests.bench.disk import Request
 from hil_tests.bench.guest import PORT, Guest, guest
 from hil_tests.bench.virtual import VirtualBench
-
-log = logging.getLogger(__name__)
+from hil_tests.world import World
 
 UNITS = "edge-data edge-callbox edge-uplink"
 """A quick start leaves out voice and clock: they hold no press, and take longer to start than the rest."""
@@ -51,22 +50,33 @@ mount --bind /run/outbox.py outbox.py
 """
 
 
+COUNTS = (
+    "cuts",
+    "cold_cuts",
+    "presses",
+    "lost",
+    "doubled",
+    "not_back",
+    "unflushed_lost",  # cuts at which something that was written and not flushed was truly lost
+    "missed",  # cuts whose moment did not come
+    "controls_run",
+    "controls_caught",
+)
+
+
 @dataclass
 class Tally:
-    cuts: int = 0
-    cold_cuts: int = 0
-    presses: int = 0
-    lost: int = 0
-    doubled: int = 0
-    not_back: int = 0
-    unflushed_lost: int = 0
-    """Cuts at which something that was written and not flushed was truly lost."""
-    controls_run: int = 0
-    controls_caught: int = 0
-    missed: int = 0
-    """Cuts whose moment did not come."""
+    counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(COUNTS, 0)))
     aims: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
+
+    def fail(self, what: str, aim: str, text: str, number: int = 1) -> None:
+        self.counts[what] += number
+        self.failed.append(f"{aim}: {what.replace('_', ' ')}: {text}")
+
+    def noticed(self) -> bool:
+        """Whether a press was lost, or a box did not come back."""
+        return self.counts["lost"] + self.counts["not_back"] > 0
 
 
 class Witness:
@@ -99,7 +109,7 @@ class Witness:
     def _cut(self, moment: str) -> None:
         if self.aim == moment and not self.hit:
             self.hit = True
-            self._bench.qemu.kill()
+            self._bench.take_power()
 
     def _on_request(self, request: Request) -> None:
         """In the disk's thread."""
@@ -165,6 +175,7 @@ AIMS = {
 class Cutter:
     def __init__(self, bench: VirtualBench, centre: Centre, rng: random.Random, tally: Tally) -> None:
         self.bench, self.centre, self.rng, self.tally = bench, centre, rng, tally
+        self.world = World(bench, centre)
         self.witness = Witness(bench, centre)
 
     async def settle(self) -> None:
@@ -174,10 +185,12 @@ class Cutter:
         for button in self.bench.held:
             await self.bench.release(button)
         if held:
-            await self._until(lambda: self.witness.has_flushed(Kind.RELEASE), "the release is on the disk")
+            await self.world.until(
+                lambda: self.witness.has_flushed(Kind.RELEASE), "the release is on the disk"
+            )
         if self.centre.record.open_incidents():
             await self.centre.close_all()
-            await self._until(lambda: self.witness.has_flushed(Kind.CLOSE), "the close is on the disk")
+            await self.world.until(lambda: self.witness.has_flushed(Kind.CLOSE), "the close is on the disk")
 
     async def one(self, aim: str) -> None:
         """One press, one cut, and the count."""
@@ -195,12 +208,13 @@ class Cutter:
             if self.witness.hit:
                 break
             await asyncio.sleep(0.02)
-        self.tally.missed += not self.witness.hit
+        if not self.witness.hit:
+            self.tally.fail("missed", aim, f"it did not come within {AIM_S:.0f} s")
         await self._cut()
         flushed = self.witness.has_flushed(Kind.PRESS)
         if lets_go:
             self.bench.let_go("police")
-        self.tally.cuts += 1
+        self.tally.counts["cuts"] += 1
         self.tally.aims[aim] += 1
         await self.back_and_count(aim, before, sure=flushed or not lets_go)
 
@@ -214,7 +228,7 @@ class Cutter:
         await self.bench.press("police")
         await self.bench.sh(f"until [ $({stored}) -gt {already} ]; do sleep 0.1; done")
         await self._cut()
-        self.tally.cuts += 1
+        self.tally.counts["cuts"] += 1
         self.tally.aims["offline"] += 1
         await self.back_and_count("offline", before, sure=True)
 
@@ -228,40 +242,35 @@ class Cutter:
             await self.bench.restore(wait=False)
             await asyncio.sleep(self.rng.uniform(*COLD_S))
             await self._cut()
-            self.tally.cold_cuts += 1
+            self.tally.counts["cold_cuts"] += 1
             await self.back_and_count("cold", before, sure=True)
         finally:
             self.bench.quick = True
 
     async def back_and_count(self, name: str, before: int, *, sure: bool) -> None:
         """The box starts on what the cut has left; `sure`: the desk must have the press, else it may."""
-        self.tally.presses += 1
+        self.tally.counts["presses"] += 1
         try:
             await self.bench.restore()
         except BenchError as error:
-            self.tally.not_back += 1
-            self.tally.failed.append(f"{name}: not back: {error}")
+            self.tally.fail("not_back", name, str(error))
             await self._cut()
             await self.bench.restore()
         try:
             await self.centre.stored(before + sure, BACK_S)
         except BenchError as error:
-            self.tally.lost += 1
-            self.tally.failed.append(f"{name}: lost: {error}")
-        await self.bench.sh(
-            "until journalctl -u edge-uplink | grep -q 'session up'; do sleep 0.1; done", timeout_s=BACK_S
-        )
+            self.tally.fail("lost", name, str(error))
+        await self.world.linked()
         await asyncio.sleep(AGAIN_S)
         found = self.centre.presses() - before
         if found > 1:
-            self.tally.doubled += found - 1
-            self.tally.failed.append(f"{name}: {found} presses from one contact")
+            self.tally.fail("doubled", name, f"{found} presses from one contact", found - 1)
 
     async def _cut(self) -> None:
         assert self.bench.disk is not None
         counts = self.bench.disk.counts
         await self.bench.cut()
-        self.tally.unflushed_lost += counts.lost > 0
+        self.tally.counts["unflushed_lost"] += counts.lost > 0
 
     async def _quietly(self, order: Awaitable[object]) -> None:
         """An order whose guest may die of it."""
@@ -270,14 +279,6 @@ class Cutter:
         except BenchError:
             if not self.witness.hit:
                 raise
-
-    async def _until(self, true: Callable[[], bool], what: str) -> None:
-        for _ in range(round(BACK_S * 20)):
-            if true():
-                return
-            await asyncio.sleep(0.05)
-        words = await self.bench.sh("journalctl -u 'edge-*' --no-pager -o cat | tail -15", check=False)
-        raise BenchError(f"after {BACK_S:.0f} s still not: {what}; the box says:\n{words}")
 
 
 def plan(count: int, rng: random.Random) -> list[str]:
@@ -303,19 +304,20 @@ async def measure(folder: Path, cuts: int, cold: int, seed: int, controls: bool)
             for number, aim in enumerate(plan(cuts, rng), 1):
                 began = centre.now_s()
                 await (cutter.offline() if aim == "offline" else cutter.one(aim))
-                _progress(f"{number}/{cuts} {aim} {centre.now_s() - began:.0f} s {_short(tally)}")
+                progress(f"{number}/{cuts} {aim} {centre.now_s() - began:.0f} s")
             for number in range(cold):
                 await cutter.settle()
                 await cutter.cold()
-                _progress(f"cold {number + 1}/{cold} {_short(tally)}")
+                progress(f"cold {number + 1}/{cold}")
         finally:
             await bench.close()
         if controls:
             for name in ("disk_lies", "no_fsync"):
-                tally.controls_run += 1
-                caught = await _control(found, folder / name, centre, name)
-                tally.controls_caught += caught
-                _progress(f"control {name} {'caught' if caught else 'NOT CAUGHT'}")
+                tally.counts["controls_run"] += 1
+                if await _control(found, folder / name, centre, name):
+                    tally.counts["controls_caught"] += 1
+                else:
+                    tally.failed.append(f"control {name}: no press was lost, and the box came back")
     return tally
 
 
@@ -333,22 +335,16 @@ async def _control(found: Guest, folder: Path, centre: Centre, name: str) -> boo
         bench.honest = name != "disk_lies"
         assert bench.disk is not None
         bench.disk.honest = bench.honest
-        await cutter.offline()
-    except BenchError as error:
-        # A box that does not come back from a lying disk has been noticed too.
-        log.info("control name=%s: %s", name, error)
-        return True
+        try:
+            await cutter.offline()
+        except BenchError:
+            # Only what was seen after the cut counts: a bench that fails has noticed nothing.
+            if not tally.noticed():
+                raise
     finally:
         await bench.close()
-    return tally.lost > 0 or tally.not_back > 0
-
-
-def _short(tally: Tally) -> str:
-    return f"lost {tally.lost} doubled {tally.doubled} not back {tally.not_back} missed {tally.missed}"
-
-
-def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    progress(f"control {name}: {' / '.join(tally.failed)[:200] or 'nothing was lost'}")
+    return tally.noticed()
 
 
 def main(argv: list[str]) -> int:
@@ -364,17 +360,11 @@ def main(argv: list[str]) -> int:
     cold = max(1, args.n // 20) if args.cold is None else args.cold
     folder = Path(tempfile.mkdtemp(prefix="edge-cuts-", dir="/var/tmp"))
     tally = asyncio.run(measure(folder, args.n, cold, args.seed, not args.no_controls))
-    if args.json:
-        print(json.dumps(asdict(tally)))
-    else:
-        for name, value in asdict(tally).items():
-            if isinstance(value, int):
-                print(f"{name:20} {value:6}")
-        for aim, count in sorted(tally.aims.items()):
-            print(f"  cut at {aim:22} {count:4}")
-    for line in tally.failed:
-        print(f"FAILED: {line}", file=sys.stderr)
-    bad = tally.lost or tally.doubled or tally.not_back or tally.controls_caught < tally.controls_run
-    if not bad and not tally.failed:
+    report = Report("cuts", args.n, failed=tally.failed)
+    report.counts = {**tally.counts, **{f"at_{aim}": count for aim, count in sorted(tally.aims.items())}}
+    print(json.dumps(report.as_json()) if args.json else report.as_table())
+    for line in report.verdict():
+        print(line, file=sys.stderr)
+    if not report.failed:
         shutil.rmtree(folder, ignore_errors=True)
-    return 1 if bad or tally.failed else 0
+    return 1 if report.failed else 0

@@ -1,6 +1,6 @@
 """Builds the system of a box: Debian, the product's wheel, its units, users and mounts. One recipe.
 
-``images/build.py bench`` makes what the virtual bench starts: kernel, initrd and a root file system for
+`bench` makes what the virtual bench starts: kernel, initrd and a root file system for
 x86_64, with the bench's own devices and agent laid over it. The SD-card image of a Raspberry Pi is to come
 from the same recipe.
 
@@ -10,7 +10,6 @@ is laid over (`bench`). A change of the product rebuilds the last alone, in abou
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import platform
@@ -92,7 +91,7 @@ def missing() -> str:
     return ""
 
 
-def bench(lay_over: Callable[[Path], None] = lambda _tree: None, *, more: str = "") -> Path:
+def bench(lay_over: Callable[[Path], None], more: str) -> Path:
     """Builds the bench's guest; returns the folder with ``vmlinuz``, ``initrd`` and ``root.img``.
 
     Args:
@@ -419,19 +418,3 @@ def _run(*argv: str, cwd: Path | None = None) -> str:
     if done.returncode:
         raise BuildError(f"{' '.join(argv)[:200]}: {(done.stdout + done.stderr)[-1500:]}")
     return done.stdout
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Builds the system of a box.")
-    parser.add_argument("what", choices=("bench",))
-    parser.parse_args()
-    try:
-        print(bench())
-    except BuildError as error:
-        print(f"images: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

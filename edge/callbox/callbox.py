@@ -95,6 +95,7 @@ class Callbox:
         self._inputs: Inputs | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._turn = 0
+        self._claiming: asyncio.TimerHandle | None = None
         self.claimed = asyncio.Event()
         """Set when every contact's line is ours: from then on no press is missed."""
         self._writer = JournalWriter(
@@ -129,7 +130,7 @@ class Callbox:
             # A box without its buttons is broken, but it must be able to say so; and the kernel may only be
             # late with its lines, or with the right to use them.
             self._fault("button", str(error))
-            self._loop.call_later(CLAIM_AGAIN_S, self._claim)
+            self._claiming = self._loop.call_later(CLAIM_AGAIN_S, self._claim)
         else:
             self._fault("button", "")
             self.claimed.set()
@@ -137,6 +138,8 @@ class Callbox:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
+        if self._claiming is not None:
+            self._claiming.cancel()
         self._panel.close()
         self._signals.close()
         self._writer.close()

@@ -16,6 +16,7 @@ from edge.store.journal import Journal
 
 FALLBACK_SEGMENTS = 4
 CLAIM_S = 15.0
+"""A box that cannot have its buttons by then is up all the same, to say so."""
 
 
 def run(config: Config) -> int:
@@ -35,14 +36,18 @@ def run(config: Config) -> int:
         box = Callbox(config, clock, bus, pins.make(config, clock), journal, fallback, stop)
         bus.open()
         box.start()
-        with contextlib.suppress(TimeoutError):
-            # A box that cannot have its buttons is up all the same, to say so.
-            await asyncio.wait_for(box.claimed.wait(), CLAIM_S)
-        supervision.notify("READY=1")
         alive = asyncio.create_task(supervision.heartbeat(bus, "callbox"))
+        ready = asyncio.create_task(_say_ready(box.claimed))
         await stop.wait()
         alive.cancel()
+        ready.cancel()
         await box.close()
         await bus.close()
 
     return supervision.serve("callbox", main)
+
+
+async def _say_ready(claimed: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(claimed.wait(), CLAIM_S)
+    supervision.notify("READY=1")

@@ -127,9 +127,8 @@ class GpioPins:
             bias = {"pull_up": low} if self._internal_bias else {"pull_up": None, "active_state": not low}
             try:
                 self._inputs[name] = line(pin, pin_factory=self._made_factory(), **bias)
-            except (
-                Exception
-            ) as error:  # of gpiozero, or lgpio's own class, which derives from Exception alone
+            except Exception as error:
+                # Of gpiozero, or lgpio's own class, which derives from Exception alone.
                 failed = failed or error
         if failed is not None:
             raise DriverError(f"GPIO for the buttons cannot be used: {failed}") from failed

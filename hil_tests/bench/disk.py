@@ -57,6 +57,7 @@ class Request:
 
 
 Watcher = Callable[[Request], None]
+"""Called in the disk's thread; may call `lose_power`: the request is then not done, or not answered."""
 
 
 class ForgetfulDisk:
@@ -81,6 +82,7 @@ class ForgetfulDisk:
         self._random = random.Random(seed)
         self._image = os.open(image, os.O_RDWR | os.O_CLOEXEC)
         self._size = os.fstat(self._image).st_size
+        self._powered = True
         self._cache: dict[int, bytes] = {}
         """Offset of a page -> what was written there and not flushed."""
         self._lock = threading.Lock()
@@ -93,11 +95,13 @@ class ForgetfulDisk:
         self._thread = threading.Thread(target=self._serve, name="disk", daemon=True)
         self._thread.start()
 
-    def cut(self) -> None:
-        """The power goes: some of what was not flushed is on the medium, the rest is lost.
+    def lose_power(self) -> None:
+        """From this moment on nothing that is asked for is done; from any thread. `cut` says what is left."""
+        self._powered = False
 
-        Call it when the guest is dead, or it writes on.
-        """
+    def cut(self) -> None:
+        """The power is gone: some of what was not flushed is on the medium, the rest is lost."""
+        self.lose_power()
         with self._lock:
             for offset, page in self._cache.items():
                 if self._random.random() < self.leak:
@@ -126,6 +130,9 @@ class ForgetfulDisk:
             if self._negotiate(self._client):
                 while self._request(self._client):
                     pass
+        if self._client is not None:
+            with contextlib.suppress(OSError):
+                self._client.shutdown(socket.SHUT_RDWR)
 
     def _negotiate(self, client: socket.socket) -> bool:
         client.sendall(b"NBDMAGIC" + struct.pack(">QH", _OPTION, 3))
@@ -171,6 +178,8 @@ class ForgetfulDisk:
     def _tell(self, kind: str, stage: str, number: int, offset: int = 0, data: bytes = b"") -> None:
         if self.on_request is not None:
             self.on_request(Request(kind, stage, offset, data, number))
+        if not self._powered:
+            raise EOFError
 
     def _read(self, offset: int, length: int) -> bytes:
         with self._lock:

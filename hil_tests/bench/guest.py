@@ -80,7 +80,7 @@ async def guest() -> Guest:
             (tree / name).write_bytes(data)
 
     try:
-        folder = build.bench(lay_over, more=hashlib.sha256(b"\0".join(files.values())).hexdigest())
+        folder = build.bench(lay_over, hashlib.sha256(b"\0".join(files.values())).hexdigest())
     except build.BuildError as error:
         raise BenchError(str(error)) from error
     machine = Machine(folder / "vmlinuz", folder / "initrd", folder / "root.img")

@@ -118,9 +118,14 @@ class VirtualBench:
 
     # -- power, link, time -------------------------------------------------------------------------
 
-    async def cut(self) -> None:
-        """Also after `qemu.kill`, which is what takes the power."""
+    def take_power(self) -> None:
+        """At once, from any thread: neither guest nor disk does anything more. `cut` must follow."""
+        if self.disk is not None:
+            self.disk.lose_power()
         self.qemu.kill()
+
+    async def cut(self) -> None:
+        self.take_power()
         await self.qemu.wait()
         if self.disk is not None:
             self.disk.cut()

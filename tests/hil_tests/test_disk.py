@@ -365,16 +365,30 @@ def test_a_request_that_is_refused_is_told_before_and_never_after(medium: Medium
     assert [(request.kind, request.stage) for request in told] == [("write", "before"), ("flush", "before")]
 
 
-def test_a_cut_that_comes_with_a_write_finds_it_in_the_cache(medium: Medium) -> None:
+@pytest.mark.parametrize(
+    ("kind", "stage", "number", "left", "lost"),
+    [
+        ("write", "before", 2, b"\0\0\0", 1),  # the second has not reached the cache
+        ("write", "after", 2, b"\0\0\0", 2),
+        ("flush", "before", 1, b"\0\0\0", 3),  # between the writes and their flush
+        ("flush", "after", 1, b"aaa", 0),  # flushed, and not answered
+    ],
+)
+def test_from_the_moment_of_a_cut_nothing_is_done_and_nothing_answered(
+    medium: Medium, kind: str, stage: str, number: int, left: bytes, lost: int
+) -> None:
     disk, client = medium.disk(leak=0)
 
     def cut(request: Request) -> None:
-        if (request.kind, request.stage, request.number) == ("write", "after", 2):
-            disk.cut()
+        if (request.kind, request.stage, request.number) == (kind, stage, number):
+            disk.lose_power()
 
     disk.on_request = cut
-    for number in range(3):
-        client.write(number * PAGE, b"a" * PAGE)
-    client.flush()
-    assert medium.pages()[:4] == [b"\0", b"\0", b"a", b"\0"]
-    assert disk.counts.lost == 2
+    with pytest.raises((AssertionError, OSError)):  # the disk has hung up
+        for page in range(3):
+            client.write(page * PAGE, b"a" * PAGE)
+        client.flush()
+        client.flush()
+    disk.cut()
+    assert b"".join(medium.pages()[:3]) == left
+    assert disk.counts.lost == lost
