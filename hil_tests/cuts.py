@@ -330,8 +330,8 @@ async def _control(found: Guest, folder: Path, centre: Centre, name: str) -> boo
     if name == "no_fsync":
         bench.before_units = NO_FSYNC
     try:
+        await centre.close_all()  # of the box before it: this one has an empty disk and knows nothing of it
         await bench.start()
-        await cutter.settle()
         bench.honest = name != "disk_lies"
         assert bench.disk is not None
         bench.disk.honest = bench.honest
