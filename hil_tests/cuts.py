@@ -152,8 +152,8 @@ def _records(data: bytes) -> list[Record]:
 
 
 AIMS = {
-    "press_write_before": 3,  # the record of the press has reached the disk's cache, and nothing more
-    "press_write_after": 3,
+    "press_write_before": 3,  # the record of the press is on its way, the disk has nothing of it
+    "press_write_after": 3,  # it is in the disk's cache, and nothing more
     "flush_1_before": 3,  # written, the flush has been asked for
     "flush_1_after": 2,  # flushed, the box does not know it yet
     "write_2": 1,
@@ -213,7 +213,7 @@ class Cutter:
         await self._cut()
         flushed = self.witness.has_flushed(Kind.PRESS)
         if lets_go:
-            self.bench.let_go("police")
+            await self.bench.release("police")
         self.tally.counts["cuts"] += 1
         self.tally.aims[aim] += 1
         await self.back_and_count(aim, before, sure=flushed or not lets_go)
@@ -236,22 +236,18 @@ class Cutter:
         """The power goes again somewhere in the boot; a finger has been on the button since before it."""
         before = self.centre.presses()
         await self._cut()
-        self.bench.hold("police")
-        self.bench.quick = False
-        try:
-            await self.bench.restore(wait=False)
-            await asyncio.sleep(self.rng.uniform(*COLD_S))
-            await self._cut()
-            self.tally.counts["cold_cuts"] += 1
-            await self.back_and_count("cold", before, sure=True)
-        finally:
-            self.bench.quick = True
+        await self.bench.press("police", None)
+        await self.bench.restore(cold=True, wait=False)
+        await asyncio.sleep(self.rng.uniform(*COLD_S))
+        await self._cut()
+        self.tally.counts["cold_cuts"] += 1
+        await self.back_and_count("cold", before, sure=True, cold=True)
 
-    async def back_and_count(self, name: str, before: int, *, sure: bool) -> None:
+    async def back_and_count(self, name: str, before: int, *, sure: bool, cold: bool = False) -> None:
         """The box starts on what the cut has left; `sure`: the desk must have the press, else it may."""
         self.tally.counts["presses"] += 1
         try:
-            await self.bench.restore()
+            await self.bench.restore(cold=cold)
         except BenchError as error:
             self.tally.fail("not_back", name, str(error))
             await self._cut()

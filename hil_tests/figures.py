@@ -38,8 +38,8 @@ STARTED = "systemctl show -P InactiveExitTimestampMonotonic edge-callbox"
 
 
 class Figures:
-    def __init__(self, world: World, presses: int, idle_s: float) -> None:
-        self.world, self.bench = world, world.bench
+    def __init__(self, bench: VirtualBench, centre: Centre, presses: int, idle_s: float) -> None:
+        self.world, self.bench = World(bench, centre), bench
         self.presses, self.idle_s = presses, idle_s
         self.found: dict[str, list[float]] = defaultdict(list)
         self.floors: dict[str, list[float]] = defaultdict(list)
@@ -137,16 +137,12 @@ class Figures:
     async def boot(self) -> None:
         """Power to armed, of a whole boot."""
         await self.bench.cut()
-        self.bench.quick = False
-        try:
-            await self.bench.restore()
-            armed_us = int(await self.bench.sh(ARMED))
-            kernel_us = int(await self.bench.sh("systemctl show -P UserspaceTimestampMonotonic"))
-            self.found["boot_to_armed"].append(armed_us / 1e3)
-            self.floors["kernel"].append(kernel_us / 1e3)
-            await self.bench.cut()
-        finally:
-            self.bench.quick = True
+        await self.bench.restore(cold=True)
+        armed_us = int(await self.bench.sh(ARMED))
+        kernel_us = int(await self.bench.sh("systemctl show -P UserspaceTimestampMonotonic"))
+        self.found["boot_to_armed"].append(armed_us / 1e3)
+        self.floors["kernel"].append(kernel_us / 1e3)
+        await self.bench.cut()
 
     def report(self) -> Report:
         report = Report("bench", self.presses)
@@ -186,7 +182,7 @@ async def measure(folder: Path, presses: int, idle_s: float) -> Report:
     found = await guest()
     async with Centre(folder / "centre", found.pki, PORT) as centre:
         bench = VirtualBench(found, folder / "box")
-        figures = Figures(World(bench, centre), presses, idle_s)
+        figures = Figures(bench, centre, presses, idle_s)
         try:
             await bench.start()
             await figures.world.linked()

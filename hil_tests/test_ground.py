@@ -7,6 +7,7 @@ import errno
 
 import pytest
 
+from hil_tests.bench.virtual import VirtualBench
 from hil_tests.world import World
 
 short = pytest.mark.short
@@ -27,10 +28,10 @@ async def test_I2_a_link_that_flaps_loses_and_doubles_nothing(world: World) -> N
 
 
 async def test_I9_a_box_that_boots_a_year_back_without_a_network_is_heard_when_it_has_one(
-    world: World,
+    world: World, virtual: VirtualBench
 ) -> None:
     before = world.centre.presses()
-    bench = world.bench
+    bench = virtual
     await bench.cut()
     try:
         await bench.restore(clock=YEAR_AGO, link=False)
@@ -50,9 +51,9 @@ async def test_I9_a_box_that_boots_a_year_back_without_a_network_is_heard_when_i
 
 @short
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=["full", "dead"])
-async def test_I1_a_disk_that_refuses_costs_no_press(world: World, error: int) -> None:
+async def test_I1_a_disk_that_refuses_costs_no_press(world: World, virtual: VirtualBench, error: int) -> None:
     """The box says so: not durable, and the fault in its lamp and log."""
-    disk = world.bench.disk
+    disk = virtual.disk
     assert disk is not None
     disk.refusal = error
     before, mark = world.centre.presses(), await world.mark()
@@ -86,8 +87,10 @@ async def test_I1_a_partition_that_is_read_only_costs_no_press(world: World) -> 
     assert await world.log("edge-callbox", "press stored.*durable=True", mark)
 
 
-async def test_I2_a_disk_that_comes_late_is_used_when_it_is_there(world: World) -> None:
-    bench = world.bench
+async def test_I2_a_disk_that_comes_late_is_used_when_it_is_there(
+    world: World, virtual: VirtualBench
+) -> None:
+    bench = virtual
     await world.press_arrives()  # the journal on it is not empty
     await bench.cut()
     await bench.restore(disk=False)
@@ -107,8 +110,8 @@ async def test_I2_a_disk_that_comes_late_is_used_when_it_is_there(world: World) 
     assert world.centre.presses() == before + 2
 
 
-async def test_I1_a_slow_disk_delays_no_alert(world: World) -> None:
-    disk = world.bench.disk
+async def test_I1_a_slow_disk_delays_no_alert(world: World, virtual: VirtualBench) -> None:
+    disk = virtual.disk
     assert disk is not None
     before, mark = world.centre.presses(), await world.mark()
     disk.slow_s = 5.0
@@ -122,10 +125,10 @@ async def test_I1_a_slow_disk_delays_no_alert(world: World) -> None:
     await world.press_arrives("women")
 
 
-async def test_I4_without_its_disk_a_box_arms_and_calls(world: World) -> None:
+async def test_I4_without_its_disk_a_box_arms_and_calls(world: World, virtual: VirtualBench) -> None:
     before = world.centre.presses()
     await world.bench.cut()
-    await world.bench.restore(disk=False)
+    await virtual.restore(disk=False)
     await world.bench.press("police")
     await world.centre.stored(before + 1)
     assert await world.log("edge-callbox", "press stored.*durable=False")
@@ -137,16 +140,11 @@ async def test_I4_without_its_disk_a_box_arms_and_calls(world: World) -> None:
 async def test_I4_a_cold_boot_ends_armed_and_nothing_has_failed(world: World) -> None:
     bench = world.bench
     await bench.cut()
-    bench.quick = False
-    try:
-        await bench.restore()
-        await world.linked()
-        assert (
-            await bench.sh("systemctl list-units --failed --no-legend --plain 'edge-*' 'var-*'")
-        ).strip() == ""
-        assert "ro," in (await bench.sh("grep ' / ' /proc/mounts")), "the root is not written"
-        await world.press_arrives()
-        assert await world.log("edge-callbox", "press stored.*durable=True")
-        await bench.cut()
-    finally:
-        bench.quick = True
+    await bench.restore(cold=True)
+    await world.linked()
+    failed = await bench.sh("systemctl list-units --failed --no-legend --plain 'edge-*' 'var-*'")
+    assert failed.strip() == ""
+    assert "ro," in (await bench.sh("grep ' / ' /proc/mounts")), "the root is not written"
+    await world.press_arrives()
+    assert await world.log("edge-callbox", "press stored.*durable=True")
+    await bench.cut()

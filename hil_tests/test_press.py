@@ -107,7 +107,7 @@ async def test_a_stuck_button_is_told_and_another_still_works(world: World) -> N
 async def test_I2_a_button_held_at_boot_is_one_press(world: World) -> None:
     before = world.centre.presses()
     await world.bench.cut()
-    world.bench.hold("medical")
+    await world.bench.press("medical", None)
     await world.bench.restore()
     await world.centre.stored(before + 1)
     await world.bench.cut()

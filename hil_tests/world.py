@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from edge.sim.observer import LampReader
-from hil_tests.bench.bench import BenchError, armed
+from hil_tests.bench.bench import Bench, BenchError, armed
 from hil_tests.bench.centre import Centre
-from hil_tests.bench.virtual import VirtualBench
 
 LONGEST_PATTERN_S = 5.3
 
@@ -19,13 +18,13 @@ LONGEST_PATTERN_S = 5.3
 class World:
     """`bench` is the box, `centre` what is around it."""
 
-    def __init__(self, bench: VirtualBench, centre: Centre) -> None:
+    def __init__(self, bench: Bench, centre: Centre) -> None:
         self.bench = bench
         self.centre = centre
 
     async def rest(self) -> None:
         """Powered, linked, fingers off, nothing open."""
-        if self.bench.qemu.pid is None:
+        if not self.bench.powered:
             await self.bench.restore()
         for button in self.bench.held:
             await self.bench.release(button)
@@ -56,7 +55,7 @@ class World:
     async def _last(self, unit: str, text: str) -> str:
         """The word after the last `text` in a unit's log; "" when there is none."""
         out = await self.bench.sh(
-            f"journalctl -u {unit} -o cat --no-pager | grep '{text}' | tail -1", check=False
+            f"journalctl -b -u {unit} -o cat --no-pager | grep '{text}' | tail -1", check=False
         )
         found = re.search(f"{text}([a-z]+)", out)
         return found[1] if found else ""
@@ -72,7 +71,7 @@ class World:
                 return
             if self.centre.now_s() > until_s:
                 words = await self.bench.sh(
-                    "journalctl -u 'edge-*' -o cat --no-pager | tail -20", check=False
+                    "journalctl -b -u 'edge-*' -o cat --no-pager | tail -20", check=False
                 )
                 raise BenchError(f"after {timeout_s:.0f} s still not: {what}; the box says:\n{words}")
             await asyncio.sleep(0.2)
@@ -111,5 +110,5 @@ class World:
 
     async def log(self, unit: str, text: str, since: str = "0") -> bool:
         """Whether the unit's log has a line with `text` (a regular expression) since a mark."""
-        out = await self.bench.sh(f"journalctl -u {unit} -o cat --no-pager --since=@{since}", check=False)
+        out = await self.bench.sh(f"journalctl -b -u {unit} -o cat --no-pager --since=@{since}", check=False)
         return re.search(text, out) is not None

@@ -1,4 +1,4 @@
-"""The line between the box and the broker: a TCP relay on loopback that can be cut or go deaf."""
+"""The line between the box and the broker: a TCP relay that can be cut or go deaf."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from collections.abc import Callable
 
 
 class Line:
-    """Relays `port` to the broker. `cut` resets and refuses; `deafen` passes nothing on."""
+    """Relays `port` to the broker. `cut` resets and refuses; `deafen` passes nothing on.
 
-    def __init__(self, port: int, broker_port: int) -> None:
+    host: the address it listens on, loopback alone unless a box of its own hardware is to reach it.
+    """
+
+    def __init__(self, port: int, broker_port: int, host: str = "127.0.0.1") -> None:
         self.port = port
+        self._host = host
         self._broker_port = broker_port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -22,7 +26,7 @@ class Line:
         self._open.set()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._relay, self._host, self.port)
 
     async def cut(self) -> None:
         """Nothing listens any more and what was connected is reset."""

@@ -37,10 +37,14 @@ class Bench(Protocol):
     # -- hands and eyes ----------------------------------------------------------------------------
 
     async def press(self, button: str, hold_s: float | None = 0.4) -> int:
-        """Closes a contact and opens it after `hold_s`; None: keeps it closed.
+        """Closes a contact and opens it after `hold_s`; None: keeps it closed, over cuts as well.
 
-        Returns the box's CLOCK_MONOTONIC ns of the contact.
+        The power may be off. Returns CLOCK_MONOTONIC ns of the contact, of the clock that `watch` tells.
         """
+
+    @property
+    def held(self) -> list[str]:
+        """Buttons that are kept closed."""
 
     async def release(self, button: str) -> None: ...
 
@@ -58,11 +62,20 @@ class Bench(Protocol):
 
     # -- power, link, time -------------------------------------------------------------------------
 
+    @property
+    def powered(self) -> bool: ...
+
     async def cut(self) -> None:
         """The power is gone, at once."""
 
-    async def restore(self) -> None:
-        """Power on; returns when the box is armed. Contacts that are held stay held."""
+    async def restore(self, *, cold: bool = False) -> None:
+        """Power on; returns when the box is armed. Contacts that are held stay held.
+
+        cold: by a whole boot, where the bench knows anything quicker.
+        """
+
+    async def wait_for_reset(self, timeout_s: float) -> None:
+        """Returns when the hardware watchdog has reset a box that hangs; raises `BenchError`."""
 
     async def link(self, up: bool) -> None:
         """The network cable."""

@@ -18,12 +18,12 @@ from hil_tests.bench.bench import BenchError
 
 
 class Centre:
-    """`pki`: the folder of certificates that the box trusts; `port`: where the box looks for the broker."""
+    """`pki`: the folder of the CA that the box trusts; `host`, `port`: where it looks for the broker."""
 
-    def __init__(self, folder: Path, pki: Path, port: int) -> None:
+    def __init__(self, folder: Path, pki: Path, port: int, host: str = "127.0.0.1") -> None:
         shutil.copytree(pki, folder / "pki", dirs_exist_ok=True)
         self.stack = Stack(folder, roles=())
-        self.line = Line(port, self.stack.broker.port)
+        self.line = Line(port, self.stack.broker.port, host)
         self.record = Record(folder / "desk")
         self._operator: Operator | None = None
         self._clock = SystemClock()
@@ -34,7 +34,9 @@ class Centre:
             await self.line.start()
         except OSError as error:
             await self.stack.stop()
-            raise BenchError(f"another bench is at work on port {self.line.port}: {error}") from error
+            raise BenchError(
+                f"cannot listen on port {self.line.port}: {error}; is another bench at work?"
+            ) from error
         self._operator = Operator(self.stack.desk_url, self.stack.token, "Bench")
         await self._operator.__aenter__()
         return self

@@ -38,6 +38,8 @@ class PiBench:
         self._jig: Ssh | None = None
         self._agent: _Agent | None = None
         self._cut_s = 0.0
+        self._powered = False
+        self._held: dict[str, None] = {}
         self._boot = ""
         """The kernel's id of the box's boot, as `restore` found it."""
         self._clock = SystemClock()
@@ -83,11 +85,18 @@ class PiBench:
 
     async def press(self, button: str, hold_s: float | None = 0.4) -> int:
         order: dict[str, Any] = {"pull": self._contact(button), "level": 1}
-        if hold_s is not None:
+        if hold_s is None:
+            self._held[button] = None
+        else:
             order["for"] = hold_s
         return int((await self._order(timeout_s=(hold_s or 0) + 30, **order))["at_ns"])
 
+    @property
+    def held(self) -> list[str]:
+        return list(self._held)
+
     async def release(self, button: str) -> None:
+        self._held.pop(button, None)
         await self._order(pull=self._contact(button), level=0)
 
     async def bounce(self, button: str, ms: Sequence[float]) -> list[float]:
@@ -106,22 +115,40 @@ class PiBench:
 
     # -- power, link, time -------------------------------------------------------------------------
 
+    @property
+    def powered(self) -> bool:
+        return self._powered
+
     async def cut(self) -> None:
         await self._power(False)
+        self._powered = False
         self._cut_s = self._now_s()
         if self._box is not None:
             await self._box.disconnect()
 
-    async def restore(self) -> None:
+    async def restore(self, *, cold: bool = True) -> None:
+        """Always by a whole boot."""
         power = self._config.power
         await asyncio.sleep(max(0, self._cut_s + power.off_s - self._now_s()))
         await self._power(True)
+        self._powered = True
         await self._reached(power.boot_s)
-        boot = await self.sh("cat /proc/sys/kernel/random/boot_id")
-        if boot == self._boot:
+        if not await self._booted():
             raise BenchError("the box has not booted anew: the relay does not cut its power")
-        self._boot = boot
         await armed(self, power.boot_s)
+
+    async def wait_for_reset(self, timeout_s: float) -> None:
+        """Seen by another boot of the kernel, with the power never gone."""
+        until_s = self._now_s() + timeout_s
+        while True:
+            await self._on(self._box).disconnect()  # what hangs says nothing, not even that it is gone
+            with contextlib.suppress(BenchError):
+                await self._reached(max(0.0, until_s - self._now_s()))
+                if await self._booted():
+                    return
+            if self._now_s() > until_s:
+                raise BenchError(f"the box was not reset within {timeout_s:.0f} s")
+            await asyncio.sleep(1)
 
     async def link(self, up: bool) -> None:
         """As the configuration's [link] has it; hil_tests/README.md tells what each way cannot do.
@@ -191,6 +218,12 @@ class PiBench:
             await self._order(relay=int(on))
         else:
             await _switch(power.on if on else power.off)
+
+    async def _booted(self) -> bool:
+        """Whether the kernel has started anew since the last time that this was asked."""
+        boot = await self.sh("cat /proc/sys/kernel/random/boot_id")
+        self._boot, before = boot, self._boot
+        return boot != before
 
     async def _reached(self, timeout_s: float) -> None:
         until_s = self._now_s() + timeout_s

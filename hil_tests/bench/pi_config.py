@@ -26,8 +26,17 @@ def _file(path: Path, info: ValidationInfo) -> Path:
     return found
 
 
+def _folder(path: Path, info: ValidationInfo) -> Path:
+    assert isinstance(info.context, Path)
+    found = info.context / path.expanduser()
+    if not found.is_dir():
+        raise ValueError(f"there is no folder {found}")
+    return found
+
+
 File = Annotated[Path, AfterValidator(_file)]
 """A relative one is looked for beside the configuration."""
+Folder = Annotated[Path, AfterValidator(_folder)]
 
 
 class Machine(Section):
@@ -92,6 +101,8 @@ class CommandLink(Section):
 class PiConfig(Section):
     known_hosts: File
     """Host keys of both, as ssh-keyscan(1) writes them."""
+    pki: Folder
+    """The CA that the box trusts, as `edge.sim.pki.Pki` has made it."""
     box: Machine
     jig: Machine
     wires: Wires = Wires()

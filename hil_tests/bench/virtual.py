@@ -23,13 +23,9 @@ systemctl start --no-block {units}
 
 
 class VirtualBench:
-    """`folder` gets the data disk and the sockets; what the data disk holds outlives every cut.
+    """`folder` gets the data disk and the sockets; what the data disk holds outlives every cut."""
 
-    quick: it goes on from the saved state, in which everything but the product has started; else it boots.
-    """
-
-    def __init__(self, guest: Guest, folder: Path, *, seed: int = 0, quick: bool = True) -> None:
-        self.quick = quick
+    def __init__(self, guest: Guest, folder: Path, *, seed: int = 0) -> None:
         self.units = "edge.target"
         """What a quick start starts."""
         self.before_units = ""
@@ -79,26 +75,19 @@ class VirtualBench:
         line = BUTTONS[button]
         if hold_s is None:
             self._held.add(line)
+            if not self.powered:
+                return self._clock.mono_ns()
             return int((await self.qemu.order(pull=line, level=1))["at_ns"])
         order = {"pull": line, "level": 1, "for": hold_s}
         return int((await self.qemu.order(timeout_s=hold_s + 30, **order))["at_ns"])
 
     @property
     def held(self) -> list[str]:
-        """Buttons that are kept closed."""
         return [button for button, line in BUTTONS.items() if line in self._held]
-
-    def hold(self, button: str) -> None:
-        """A finger comes on the button while the power is off."""
-        self._held.add(BUTTONS[button])
-
-    def let_go(self, button: str) -> None:
-        """A finger goes off the button while the power is off."""
-        self._held.discard(BUTTONS[button])
 
     async def release(self, button: str) -> None:
         self._held.discard(BUTTONS[button])
-        if self.qemu.pid is not None:
+        if self.powered:
             await self.qemu.order(pull=BUTTONS[button], level=0)
 
     async def bounce(self, button: str, ms: Sequence[float]) -> list[float]:
@@ -118,6 +107,10 @@ class VirtualBench:
 
     # -- power, link, time -------------------------------------------------------------------------
 
+    @property
+    def powered(self) -> bool:
+        return self.qemu.pid is not None
+
     def take_power(self) -> None:
         """At once, from any thread: neither guest nor disk does anything more. `cut` must follow."""
         if self.disk is not None:
@@ -133,12 +126,19 @@ class VirtualBench:
             self.disk = None
 
     async def restore(
-        self, *, clock: str = "", link: bool = True, disk: bool = True, wait: bool = True
+        self,
+        *,
+        cold: bool = False,
+        clock: str = "",
+        link: bool = True,
+        disk: bool = True,
+        wait: bool = True,
     ) -> None:
         """Power on, until the box is armed.
 
         Args:
-            clock: what the battery-backed clock says, ``2025-01-31T00:00:00``; then it boots, `quick` or not.
+            cold: it boots; else it goes on from a saved state, everything but the product started.
+            clock: what the battery-backed clock says, ``2025-01-31T00:00:00``; then it boots in any case.
             link: whether the cable is in.
             disk: whether the data disk is there.
             wait: False: returns at once.
@@ -150,7 +150,7 @@ class VirtualBench:
         self.disk = ForgetfulDisk(self._image, socket, seed=self._seed, leak=self.leak)
         self.disk.honest = self.honest
         self.disk.on_request = self.on_request
-        if self.quick and not clock:
+        if not cold and not clock:
             await self.qemu.start(state=self._guest.state, overlay=self._guest.overlay)
             if not link:
                 await self.link(False)
@@ -190,10 +190,10 @@ class VirtualBench:
         """The disk that was left out by ``restore(disk=False)``."""
         await self.qemu.plug(self._folder / "disk.sock")
 
-    async def wait_for_event(self, name: str, timeout_s: float) -> None:
-        """Of the monitor, for example WATCHDOG; raises `BenchError`."""
+    async def wait_for_reset(self, timeout_s: float) -> None:
         for _ in range(round(timeout_s * 20)):
-            if any(event["event"] == name for event in self.events):
+            told = [event["event"] for event in self.events]
+            if "WATCHDOG" in told and "RESET" in told[told.index("WATCHDOG") :]:
                 return
             await asyncio.sleep(0.05)
-        raise BenchError(f"QEMU has not told {name} within {timeout_s:.0f} s")
+        raise BenchError(f"no reset by the watchdog within {timeout_s:.0f} s, QEMU told {told}")

@@ -112,11 +112,13 @@ PROGRAMS = {
     '[ ! -e "$WORLD/unarmed" ]\n',
     # The kernel's boot id: another one each time that the power came.
     "cat": '#!/bin/sh\n[ "$1" = /proc/sys/kernel/random/boot_id ] || exec /bin/cat "$@"\n'
+    '[ -e "$WORLD/reset" ] && echo another && exit\n'
     '[ -e "$WORLD/glued" ] && echo 1 || grep -c "^26 1$" "$WORLD/gpio.log"\n',
 }
 
 CONFIG = """
 known_hosts = "hosts"
+pki = "pki"
 
 [box]
 host = "box"
@@ -168,7 +170,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    for name in ("bin", "gpio", "python"):
+    for name in ("bin", "gpio", "python", "pki"):
         (tmp_path / name).mkdir()
     for name, text in PROGRAMS.items():
         (tmp_path / "bin" / name).write_text(text)
@@ -223,9 +225,13 @@ async def test_a_contact_that_is_held_stays_closed_through_a_cut_until_it_is_rel
 ) -> None:
     await bench.press("police", hold_s=None)
     await bench.cut()
+    assert not bench.powered
     await bench.restore()
+    assert bench.powered
+    assert bench.held == ["police"]
     assert world.written(4) == [0]
     await bench.release("police")
+    assert bench.held == []
     assert world.written(4) == [0, 1]
 
 
@@ -348,6 +354,13 @@ async def test_a_relay_that_does_not_cut_is_found_out(world: World, bench: PiBen
     await bench.cut()
     with pytest.raises(BenchError, match="has not booted anew: the relay does not cut its power"):
         await bench.restore()
+
+
+async def test_a_box_that_was_reset_by_its_watchdog_has_booted_anew(world: World, bench: PiBench) -> None:
+    with pytest.raises(BenchError, match="was not reset within 0 s"):
+        await bench.wait_for_reset(0.1)
+    world.has("reset")
+    await bench.wait_for_reset(5)
 
 
 async def test_a_box_that_is_not_reached_in_time_is_told_with_the_words_of_ssh(world: World) -> None:
@@ -595,6 +608,7 @@ def test_the_configuration_of_the_readme_is_one(tmp_path: Path) -> None:
     (text,) = re.findall(r"```toml\n(.*?)```", README.read_text(), re.DOTALL)
     for name in ("id_bench", "known_hosts"):
         (tmp_path / name).touch()
+    (tmp_path / "pki").mkdir()
     (tmp_path / "bench.toml").write_text(text)
     load(tmp_path / "bench.toml")
 
