@@ -1,4 +1,7 @@
-"""``edge desk``: wires store, core, broker and HTTP together; runs until a signal, or until one ends."""
+"""``edge desk``: wires store, core, broker and HTTP together; runs until a signal, or until one ends.
+
+``edge desk audit verify`` and ``edge desk backup`` read the store of a desk, which may run meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from edge import config
 from edge.cli import DEFAULT_CONFIG
 from edge.clock import SystemClock
 from edge.desk.api import make_app
+from edge.desk.audit import Head
 from edge.desk.broker import Broker
 from edge.desk.core import Core
 from edge.desk.keeper import Keeper
@@ -36,11 +40,36 @@ CLOSE_S = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
+    verbs = parser.add_subparsers(dest="verb", metavar="[audit | backup]", title="without one it runs")
+    audits = verbs.add_parser("audit", help="the chain of everything that was done at the desk")
+    verify = audits.add_subparsers(dest="what", required=True).add_parser(
+        "verify", help="walk the chain: nothing was changed, put in or taken out; prints its head"
+    )
+    verify.add_argument(
+        "--head", type=_head, metavar="NUMBER:HASH", help="a head kept elsewhere, which must be in it"
+    )
+    copy = verbs.add_parser("backup", help="a whole copy of the store, proved; the desk may go on meanwhile")
+    copy.add_argument("target", type=Path, metavar="FILE", help="must not be there yet")
+
+
+def _head(text: str) -> Head:
+    try:
+        return Head.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def main(args: argparse.Namespace) -> int:
     desk = config.load(args.config).need_desk()
-    return serve("desk", lambda stop: run(desk, stop))
+    if args.verb is None:
+        return serve("desk", lambda stop: run(desk, stop))
+    store = Store(desk.data / DATABASE, read_only=True)
+    try:
+        head = store.verify(args.head) if args.verb == "audit" else store.backup(args.target)
+    finally:
+        store.close()
+    print(f"audit in order, {head.number} rows; keep this head somewhere else:\n{head}")
+    return 0
 
 
 async def run(desk: config.Desk, stop: asyncio.Event) -> None:

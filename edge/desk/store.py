@@ -1,14 +1,16 @@
 """The desk's store: SQLite in WAL mode, synchronous=FULL, written from one thread.
 
 What is append-only is so by trigger: a row of the timeline, a press and an event can be added and never
-changed. `commit` takes a batch, because fifty rows cost one sync as one row does.
+changed; the rows of the timeline are chained besides (`audit`). `commit` takes a batch, because fifty rows
+cost one sync as one row does.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +18,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from edge.clock import Reading
+from edge.desk import audit
 from edge.desk.book import KEEP_CLOSED, Incident, TakenPress
 from edge.desk.core import SEEN_EVENTS, Core
 from edge.desk.records import BoxRow, EventRow, IncidentRow, PressRow, Row, SessionRow, TimelineRow
 from edge.desk.roster import Box
 from edge.errors import StoreError
 from edge.protocol.wire import Alert
+from edge.store.files import sync_folder
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -63,7 +67,23 @@ CREATE TRIGGER presses_kept BEFORE UPDATE ON presses BEGIN SELECT RAISE(ABORT, '
 CREATE TRIGGER presses_stay BEFORE DELETE ON presses BEGIN SELECT RAISE(ABORT, 'append only'); END;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+
+def _chain(db: sqlite3.Connection) -> None:
+    """Gives each row of the timeline its hash."""
+    db.execute("DROP TRIGGER timeline_kept")
+    db.execute("ALTER TABLE timeline ADD COLUMN hash TEXT NOT NULL DEFAULT ''")
+    # Numbers that SQLite passed over would look like rows that were taken out.
+    old = db.execute(f"SELECT {audit.COLUMNS} FROM timeline ORDER BY seq").fetchall()  # noqa: S608
+    before = audit.BEGIN
+    for number, row in enumerate(old, 1):
+        before = audit.link(before, (number, *row[1:]))
+        db.execute("UPDATE timeline SET seq = ?, hash = ? WHERE seq = ?", (number, before, row[0]))
+    db.execute(
+        "CREATE TRIGGER timeline_kept BEFORE UPDATE ON timeline BEGIN SELECT RAISE(ABORT, 'append only'); END"
+    )
+
+
+MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (_FIRST, _chain)
 """Step n takes the schema from version n to n + 1 (PRAGMA user_version), each in one transaction."""
 
 _SQL: dict[type[Row], str] = {
@@ -79,8 +99,8 @@ _SQL: dict[type[Row], str] = {
     EventRow: "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?)",
     BoxRow: "INSERT INTO boxes VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET known = excluded.known",
     SessionRow: "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?)",
-    TimelineRow: "INSERT INTO timeline (kind, incident_id, device, by, data, utc, mono_ns, boot_id, trust,"
-    " box_stamp) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    TimelineRow: "INSERT INTO timeline (seq, kind, incident_id, device, by, data, utc, mono_ns, boot_id,"
+    " trust, box_stamp, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 }
 
 
@@ -108,6 +128,7 @@ class Store:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
                 self._migrate()
+            self._head = self.head()
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"desk store {path} cannot be opened: {error}") from error
 
@@ -118,8 +139,15 @@ class Store:
                 f"desk store {self.path} has schema {version}, this program knows {len(MIGRATIONS)}:"
                 " start the newer program that wrote it"
             )
-        for number, script in enumerate(MIGRATIONS[version:], version + 1):
-            self._db.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version={number};COMMIT;")
+        for number, step in enumerate(MIGRATIONS[version:], version + 1):
+            self._db.execute("BEGIN IMMEDIATE")
+            if isinstance(step, str):
+                for statement in _statements(step):
+                    self._db.execute(statement)
+            else:
+                step(self._db)
+            self._db.execute(f"PRAGMA user_version={number}")
+            self._db.execute("COMMIT")
 
     def commit(self, rows: Sequence[Row], pulse_utc: str | None = None) -> None:
         """Writes a batch in one transaction; on stable storage when it returns.
@@ -130,11 +158,18 @@ class Store:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                head = self._head
                 for row in sorted(rows, key=_rank):
-                    self._db.execute(_SQL[type(row)], astuple(row))
+                    values = astuple(row)
+                    if isinstance(row, TimelineRow):
+                        values = (head.number + 1, *values)
+                        head = audit.Head(head.number + 1, audit.link(head.hash, values))
+                        values = (*values, head.hash)
+                    self._db.execute(_SQL[type(row)], values)
                 if pulse_utc is not None:
                     self._db.execute("INSERT OR REPLACE INTO pulse VALUES (1, ?)", (pulse_utc,))
                 self._db.execute("COMMIT")
+                self._head = head
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
@@ -144,6 +179,56 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
+
+    # -- the audit, and copies -----------------------------------------------------------------
+
+    def head(self) -> audit.Head:
+        """Of the audit chain, as it is stored."""
+        last = self._all("SELECT seq, hash FROM timeline ORDER BY seq DESC LIMIT 1", ())
+        return audit.Head(int(last[0][0]), str(last[0][1])) if last else audit.EMPTY
+
+    def verify(self, known: audit.Head | None = None) -> audit.Head:
+        """Walks the audit chain; raises StoreError where it breaks, see `audit.verify`."""
+        try:
+            rows = self._db.execute(f"SELECT {audit.COLUMNS}, hash FROM timeline ORDER BY seq")  # noqa: S608
+            return audit.verify(rows, known)
+        except sqlite3.Error as error:
+            raise StoreError(f"desk store {self.path} cannot be read: {error}") from error
+
+    def backup(self, target: Path) -> audit.Head:
+        """A whole and consistent copy, made while the desk goes on; returns the head of its audit.
+
+        Raises:
+            StoreError: `target` is there already or cannot be written, or what was copied is damaged.
+        """
+        draft = target.with_name(f"{target.name}.part")
+        try:
+            if target.exists():
+                raise FileExistsError(17, "is there already: give another name", str(target))
+            os.close(os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600))
+            copy = sqlite3.connect(draft)
+            try:
+                copy.execute("PRAGMA synchronous=FULL")
+                self._db.backup(copy)
+                copy.execute("PRAGMA journal_mode=DELETE")
+                found = copy.execute("PRAGMA integrity_check").fetchone()[0]
+                if found != "ok":
+                    raise StoreError(f"desk store {self.path} is damaged: {found}")
+            finally:
+                copy.close()
+            made = Store(draft, read_only=True)
+            try:
+                head = made.verify()
+            finally:
+                made.close()
+            draft.rename(target)
+            sync_folder(target.parent)
+        except (sqlite3.Error, OSError) as error:
+            draft.unlink(missing_ok=True)
+            if isinstance(error, StoreError):
+                raise
+            raise StoreError(f"backup {target}: {error}") from error
+        return head
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -234,6 +319,16 @@ class Store:
             return self._db.execute(sql, tuple(values)).fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"desk store {self.path} cannot be read: {error}") from error
+
+
+def _statements(script: str) -> Iterable[str]:
+    """The statements of a script one by one: sqlite3's own way of running one ends the transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def _rank(row: Row) -> int:

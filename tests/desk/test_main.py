@@ -13,10 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from edge import config
+from edge import cli, config
 from edge.backoff import Backoff
+from edge.clock import ManualClock
 from edge.desk import main
 from edge.desk.broker import Broker as DeskBroker
+from edge.desk.records import timeline
 from edge.desk.store import Store
 from edge.errors import ConfigError
 from edge.mqtt import MqttSession, Options
@@ -291,3 +293,27 @@ async def test_it_listens_on_loopback_unless_told_otherwise(centre: Centre) -> N
     with socket.socket() as probe:
         probe.settimeout(2)
         assert probe.connect_ex(("127.0.0.1", centre.desk.http_port)) == 0
+
+
+def test_audit_and_backup_are_commands_that_need_no_running_desk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("ca", "cert", "key"):
+        (tmp_path / name).touch()
+    file = tmp_path / "desk.toml"
+    file.write_text(
+        f'[desk]\nid = "desk-1"\ncity = "karnal"\ndata = "{tmp_path}"\nca = "{tmp_path}/ca"\n'
+        f'cert = "{tmp_path}/cert"\nkey = "{tmp_path}/key"\ntoken_file = "{tmp_path}/token"\n'
+    )
+    store = Store(tmp_path / main.DATABASE)
+    store.commit([timeline(ManualClock().read(), "seen", by="Asha")])
+    head, config_is = str(store.head()), ["desk", "--config", str(file)]
+    assert cli.main([*config_is, "audit", "verify"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == head
+    assert cli.main([*config_is, "audit", "verify", "--head", head]) == 0
+    assert cli.main([*config_is, "backup", str(tmp_path / "copy")]) == 0
+    assert cli.main([*config_is, "backup", str(tmp_path / "copy")]) == 1
+    assert "is there already" in capsys.readouterr().err
+    other = head.replace(":", ":" + "0" * 8)[: len(head)]
+    assert cli.main([*config_is, "audit", "verify", "--head", other]) == 1
+    assert "all was written anew" in capsys.readouterr().err
