@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from edge.desk.sessions import Session
@@ -17,8 +17,10 @@ MAX_WAITING = 2000
 class Stream:
     """One connected page."""
 
-    def __init__(self, session: Session | None) -> None:
+    def __init__(self, session: Session | None, whole: bool) -> None:
         self.session = session
+        self.whole = whole
+        """False: it gets what is left without personal data."""
         self._waiting: asyncio.Queue[str | None] = asyncio.Queue(MAX_WAITING)
 
     def put(self, frame: str) -> None:
@@ -61,17 +63,25 @@ class Hub:
         """Pages in front of which an operator has begun a shift."""
         return sum(1 for s in self._streams if s.session is not None and s.session.on_shift)
 
-    def publish(self, kind: str, data: Any) -> None:
-        """To every page; `data` is plain JSON."""
-        self._id += 1
-        if self._streams:
-            frame = _frame(kind, data, self._id)
-            for stream in tuple(self._streams):
-                stream.put(frame)
+    def sessions(self) -> Iterator[Session]:
+        """Of the connected pages; one with two pages comes twice."""
+        return (s.session for s in self._streams if s.session is not None)
 
-    async def follow(self, session: Session | None, picture: Callable[[], Any]) -> AsyncIterator[str]:
+    def publish(self, kind: str, data: Any, redacted: Any = None) -> None:
+        """To every page; `data` is plain JSON, `redacted` the same for those who only look."""
+        self._id += 1
+        if not self._streams:
+            return
+        frame = _frame(kind, data, self._id)
+        less = frame if redacted is None else _frame(kind, redacted, self._id)
+        for stream in tuple(self._streams):
+            stream.put(frame if stream.whole else less)
+
+    async def follow(
+        self, session: Session | None, whole: bool, picture: Callable[[], Any]
+    ) -> AsyncIterator[str]:
         """The frames of a new page, `picture` first; nothing that changes after it is missed."""
-        stream = Stream(session)
+        stream = Stream(session, whole)
         stream.put(_frame("snapshot", picture(), self._id))
         self._streams.add(stream)
         frames = stream.frames()
