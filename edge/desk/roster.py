@@ -97,8 +97,6 @@ class Box(BaseModel):
     commands: list[OrderedCommand] = Field(default_factory=list)
     """The latest, newest first."""
     _heard_ns: int = PrivateAttr(0)
-    _slot: HealthRow | None = PrivateAttr(None)
-    """The five minutes under way."""
     _refused_channel: str = PrivateAttr("")
 
     @computed_field  # type: ignore[prop-decorator]
@@ -186,6 +184,8 @@ class Roster:
     def __init__(self, silent_after_s: float) -> None:
         self._silent_ns = round(silent_after_s * 1e9)
         self._boxes: dict[str, Box] = {}
+        self._slots: dict[str, HealthRow] = {}
+        """The five minutes under way, by box."""
         self._hears = True
         self._hears_since_ns = 0
 
@@ -248,10 +248,11 @@ class Roster:
             # Its birth has not come through; what speaks is there.
             box.session, box.online = health.session, True
         slot = now.utc_ns // 10**9 // SLOT_S * SLOT_S
-        if box._slot is not None and box._slot.slot != slot:
-            outcome.rows.append(box._slot)
-            box._slot = None
-        box._slot = _point(box._slot, health, slot)
+        before = self._slots.get(health.device)
+        if before is not None and before.slot != slot:
+            outcome.rows.append(before)
+            before = None
+        self._slots[health.device] = _point(before, health, slot)
         return outcome
 
     def pressed(self, device: str, name: str, place: Place, test: bool, now: Reading) -> None:
