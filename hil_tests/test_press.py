@@ -27,18 +27,27 @@ async def test_I2_I3_a_press_reaches_the_desk_and_its_answer_the_lamp(world: Wor
 
 async def test_I3_each_step_that_is_not_known_to_be_true_has_its_own_lamp(world: World) -> None:
     before = world.centre.presses()
-    await world.bench.link(False)
-    await world.bench.press("police")
-    await world.lamp("trying")
-    await world.lamp("nobody")
     world.centre.stack.launcher.suspend("desk")
     try:
-        await world.bench.link(True)
+        await world.bench.press("police")
         await world.lamp("sent")
     finally:
         world.centre.stack.launcher.resume("desk")
     await world.centre.stored(before + 1)
     await world.lamp("received")
+    assert world.centre.presses() == before + 1
+
+
+async def test_I3_without_a_link_the_lamp_says_that_it_tries_and_then_that_nobody_was_reached(
+    world: World,
+) -> None:
+    before = world.centre.presses()
+    await world.bench.link(False)
+    await world.bench.press("police")
+    await world.lamp("trying")
+    await world.lamp("nobody", 90)
+    await world.bench.link(True)
+    await world.lamp("received", 90)
     assert world.centre.presses() == before + 1
 
 

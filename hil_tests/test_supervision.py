@@ -17,8 +17,10 @@ EAT = "import time; held = [bytearray(1 << 20) for _ in range(400)]; time.sleep(
 async def test_a_process_that_hangs_is_started_again(world: World, unit: str) -> None:
     await world.until(lambda: world.active(unit), f"{unit} runs")
     pid = await world.main_pid(unit)
+    before = world.centre.presses()
     await world.bench.sh(f"kill -STOP {pid}")
     if unit != "edge-callbox":
+        before += 1
         await world.bench.press("police")  # I4, I5: the box answers without it
         assert await world.citizen() in ("pressed", "trying", "sent", "received")
 
@@ -27,7 +29,6 @@ async def test_a_process_that_hangs_is_started_again(world: World, unit: str) ->
 
     await world.until(another, f"{unit} was started again", 120)
     await world.linked()
-    before = world.centre.presses() + (unit == "edge-uplink")
     await world.bench.press("women")
     await world.centre.stored(before + 1)
 
@@ -40,7 +41,8 @@ async def test_I5_memory_that_is_eaten_in_one_unit_is_not_callboxs(world: World,
     out = await world.bench.sh(
         f"sh -c 'echo $$ > {procs}; exec python3 -c \"{EAT}\"'; echo rc=$?", check=False, timeout_s=120
     )
-    assert "rc=137" in out, "the limit of the unit was reached, and who ate was killed"
+    # The kernel chose who ate, or the unit's own process: then systemd has stopped whoever else was in it.
+    assert "rc=137" in out or "rc=143" in out, "the limit of the unit was reached"
     await world.until(lambda: world.active(unit), f"{unit} runs again", 120)
     assert await world.main_pid("edge-callbox") == callbox
     await world.linked()

@@ -31,6 +31,8 @@ class Open:
     service: str
     test: bool
     began_ns: int
+    waits_ns: int = 0
+    """Since when a person is waited for: the first press, or when a desk got it or lost its operator."""
     dark: bool = False
     pressed_ns: int = 0
     """The last press."""
@@ -85,7 +87,7 @@ class IncidentBook:
         """Puts a new press where it belongs, and says so."""
         filing = self.where(press_id, now_ns, ordered_test_by=ordered_test_by)
         if self.open is None or self.open.incident_id != filing.incident_id:
-            self.open = Open(press_id, service, filing.test, now_ns, dark=silent)
+            self.open = Open(press_id, service, filing.test, now_ns, now_ns, dark=silent)
             self._closed_ns = None
         book = self.open
         # A later press does not light up a dark incident: whoever made it dark is in danger. Nor does a
@@ -106,7 +108,7 @@ class IncidentBook:
     ) -> None:
         """A press from the journal, in its order, at start."""
         if self.open is None or self.open.incident_id != incident_id:
-            self.open = Open(incident_id, service, test, now_ns, dark=silent)
+            self.open = Open(incident_id, service, test, now_ns, now_ns, dark=silent)
         self.open.unheld.add(press_id)
         self.open.presses.append(press_id)
         del self.open.presses[:-MAX_PRESSES]
@@ -134,9 +136,12 @@ class IncidentBook:
         if word.progress in _BY_A_PERSON:
             book.progress = word.progress
         elif by_a_person and word.taken_back:
-            book.progress = "received"
+            book.progress, book.waits_ns = "received", now_ns
         elif not by_a_person and book.progress != "received":
             book.progress = word.progress
+            if word.progress == "received":
+                # It rings there now: after hours without a link that is news, and not yet in vain.
+                book.waits_ns = now_ns
         return False
 
     def held(self, press_ids: Iterable[str]) -> None:
@@ -160,7 +165,7 @@ class IncidentBook:
         if book.progress in _BY_A_PERSON:
             return book.progress
         age_ns = now_ns - book.began_ns
-        if age_ns >= self._nobody_ns:
+        if now_ns - book.waits_ns >= self._nobody_ns:
             return "nobody"
         if book.progress == "received":
             return "received"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -194,6 +195,14 @@ class VirtualBench:
         for _ in range(round(timeout_s * 20)):
             told = [event["event"] for event in self.events]
             if "WATCHDOG" in told and "RESET" in told[told.index("WATCHDOG") :]:
-                return
+                return await self._answers()
             await asyncio.sleep(0.05)
         raise BenchError(f"no reset by the watchdog within {timeout_s:.0f} s, QEMU told {told}")
+
+    async def _answers(self) -> None:
+        """What is said to a guest that has not begun to listen may be lost: it is asked again and again."""
+        for _ in range(60):
+            with contextlib.suppress(BenchError):
+                await self.qemu.order(timeout_s=2, sh="true", timeout=2)
+                return
+        raise BenchError("the guest does not answer after its reset")
