@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import secrets
 import shutil
 import ssl
 import statistics
@@ -33,7 +34,7 @@ from edge.bench import Report, Spread, need_real_disk, need_syncing_disk, progre
 from edge.clock import SystemClock
 from edge.errors import SetupFailed
 from edge.sim.observer import Observer, at_least
-from edge.sim.operator import Operator
+from edge.sim.operator import Operator, invitation
 from edge.sim.stack import CITY, Stack
 from edge.store.files import RealFiles
 from edge.store.journal import SEGMENT, SLOT
@@ -123,8 +124,11 @@ async def browser_at(stack: Stack, seen: dict[str, int], clock: SystemClock) -> 
         browser = await driver.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
         page = await browser.new_page()
         await page.expose_function("handled", lambda press: seen.setdefault(press, clock.mono_ns()))
-        await page.goto(f"{stack.desk_url}/#token={stack.token}")
-        await page.fill("input[name=name]", "Bench")
+        secret = await invitation(stack.desk_url, stack.token)
+        await page.goto(f"{stack.desk_url}/#invitation={secret}")
+        await page.fill("input[name=name]", "Browser")
+        await page.fill("input[name=login]", "browser")
+        await page.fill("input[name=password]", secrets.token_urlsafe(16))
         await page.click("button.primary")
         await page.wait_for_selector("#list .quiet, #alerts .alert")
         await page.evaluate(LISTEN)

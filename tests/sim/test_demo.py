@@ -63,14 +63,18 @@ async def test_demo_serves_the_box_and_the_desk_until_it_is_told_to_end(tmp_path
             line = await process.stdout.readline()
             assert line, out
             out += line.decode()
-    desk, box = re.findall(r"http://\S+", out)
-    token = re.search(r"its token\s+(\S+)", out)
-    assert token
+    link, desk, box = re.findall(r"http://[^\s)]+", out)
     async with httpx.AsyncClient() as client:
         assert "आपातकालीन" in (await client.get(box)).text
         assert (await client.get(desk)).status_code == 200
-        body = {"token": token[1], "name": "Asha"}
-        assert (await client.post(f"{desk}api/session", json=body)).status_code == 200
+        body = {
+            "secret": link.partition("#invitation=")[2],
+            "login": "asha",
+            "name": "Asha",
+            "password": "three words apart",
+        }
+        came_in = await client.post(f"{desk}api/invitations/accept", json=body)
+        assert came_in.json()["role"] == "supervisor"
     await asyncio.to_thread(press.press, tmp_path / "run/stage.sock", "women", 0.1)
     async with asyncio.timeout(20):
         while "the box tells the citizen: pressed" not in out:
