@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pydantic import BaseModel, Field, PrivateAttr
+from pydantic import BaseModel, Field
 
 from edge.clock import Reading, iso_utc
 from edge.desk.people import Actor, Person
@@ -154,10 +154,6 @@ class Incident(BaseModel):
     answer_ms: int | None = None
     """From the first ring to the first acknowledgement, by the desk's clocks."""
     presses: list[TakenPress] = Field(default_factory=list)
-    _rang_ns: int = PrivateAttr(0)
-    """Desk's monotonic time; escalation counts from here."""
-    _gone_ns: int | None = PrivateAttr(None)
-    """Since when the person who has it in hand is away."""
 
     def row(self) -> IncidentRow:
         return IncidentRow(
@@ -201,6 +197,10 @@ class Book:
         self._archived: set[str] = set()
         self._press_in: dict[str, str] = {}
         self._ordinal = 0
+        self._rang_ns: dict[str, int] = {}
+        """Incident -> desk's monotonic time of its ring; escalation counts from here."""
+        self._gone_ns: dict[str, int] = {}
+        """Incident -> since when the person who has it in hand is away."""
 
     # -- what is known -------------------------------------------------------------------------
 
@@ -209,8 +209,8 @@ class Book:
     ) -> None:
         """Fills an empty book from the store. Monotonic time did not survive: what rings waits anew."""
         for incident in whole:
-            incident._rang_ns = now.mono_ns
             self._keep(incident)
+            self._rang_ns[incident.incident_id] = now.mono_ns
         self._archived.update(archived)
         self._ordinal = last_ordinal
 
@@ -313,8 +313,8 @@ class Book:
             rang_utc=utc,
             changed_utc=utc,
         )
-        incident._rang_ns = now.mono_ns
         self._keep(incident)
+        self._rang_ns[incident.incident_id] = now.mono_ns
         return incident
 
     def _join(self, incident: Incident, alert: Alert, now: Reading) -> tuple[Incident, str]:
@@ -340,9 +340,11 @@ class Book:
         return incident, kind
 
     def _ring(self, incident: Incident, now: Reading) -> None:
-        incident.rang_utc, incident._rang_ns = iso_utc(now.utc_ns), now.mono_ns
+        incident.rang_utc = iso_utc(now.utc_ns)
+        self._rang_ns[incident.incident_id] = now.mono_ns
+        self._gone_ns.pop(incident.incident_id, None)
         incident.state, incident.by, incident.disposition = "open", "", None
-        incident.level, incident.assigned, incident.assigned_name, incident._gone_ns = 0, "", "", None
+        incident.level, incident.assigned, incident.assigned_name = 0, "", ""
         incident.ordinal = self._next()
 
     # -- what time does ------------------------------------------------------------------------
@@ -360,7 +362,7 @@ class Book:
     def _escalate(self, incident: Incident, duty: Duty, now: Reading) -> Outcome:
         if incident.test or incident.level >= self.rules.top:
             return Outcome()
-        waited_ns = now.mono_ns - incident._rang_ns
+        waited_ns = now.mono_ns - self._rang_ns[incident.incident_id]
         nobody = not duty.groups & set(range(incident.level + 1))
         if not nobody and waited_ns < self.rules.answer_s * 1e9 * (incident.level + 1):
             return Outcome()
@@ -369,11 +371,9 @@ class Book:
 
     def _look_after(self, incident: Incident, duty: Duty, now: Reading) -> Outcome:
         if incident.assigned in duty.present:
-            incident._gone_ns = None
+            self._gone_ns.pop(incident.incident_id, None)
             return Outcome()
-        if incident._gone_ns is None:
-            incident._gone_ns = now.mono_ns
-        if now.mono_ns - incident._gone_ns < GONE_S * 1e9:
+        if now.mono_ns - self._gone_ns.setdefault(incident.incident_id, now.mono_ns) < GONE_S * 1e9:
             return Outcome()
         gone = incident.assigned_name
         self._ring(incident, now)
@@ -397,7 +397,7 @@ class Book:
         if _ORDER[state] <= _ORDER[incident.state]:
             raise Conflict(f"the incident is already {incident.state}")
         if incident.answer_ms is None:
-            incident.answer_ms = max(0, (now.mono_ns - incident._rang_ns) // 10**6)
+            incident.answer_ms = (now.mono_ns - self._rang_ns[incident_id]) // 10**6
         if not incident.by:
             incident.by, incident.assigned, incident.assigned_name = who.name, who.login, who.name
         incident.state = state
@@ -408,7 +408,8 @@ class Book:
         incident = self._in_hand(incident_id)
         if incident.assigned == person.login:
             return Outcome()
-        incident.assigned, incident.assigned_name, incident._gone_ns = person.login, person.name, None
+        incident.assigned, incident.assigned_name = person.login, person.name
+        self._gone_ns.pop(incident_id, None)
         return self._noted(incident, "assigned", by, now, to=person.name)
 
     def note(self, incident_id: str, text: str, by: str, now: Reading) -> Outcome:
@@ -536,4 +537,6 @@ class Book:
             del self._incidents[incident.incident_id]
             for press in incident.presses:
                 self._press_in.pop(press.press_id, None)
+            self._rang_ns.pop(incident.incident_id, None)
+            self._gone_ns.pop(incident.incident_id, None)
             self._archived.add(incident.incident_id)

@@ -125,6 +125,6 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error_and_a_default_gives_
 
 
 async def test_an_operator_without_a_desk_is_told_so() -> None:
-    with pytest.raises(SetupFailed, match="the desk does not answer POST /api/session"):
+    with pytest.raises(SetupFailed, match="the desk does not answer GET /api/people"):
         async with Operator(f"http://127.0.0.1:{free_port()}", "token", "Asha"):
             pass
