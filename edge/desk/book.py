@@ -99,7 +99,7 @@ class TakenPress(BaseModel):
     """The box's clock record of the contact."""
     silent: bool
     test: bool
-    test_by: str | None
+    test_by: str | None = None
     held_at_start: bool
     durable: bool
     """False: the box sent it before its own disk had it."""

@@ -23,7 +23,7 @@ from edge.desk.core import (
 )
 from edge.desk.people import Role, Scope
 from edge.desk.roster import Box
-from edge.protocol.common import CommandName, Disposition, Id, Name, Stamp, Text
+from edge.protocol.common import Argument, CommandName, Disposition, Id, Name, Stamp, Text
 
 
 class Body(BaseModel):
@@ -247,10 +247,7 @@ def action(incident_id: str, body: IncidentAct) -> Action:
 class CommandBody(Body):
     name: CommandName
     ttl_s: Annotated[int, Field(ge=1, le=3600)] = 30
-    args: dict[
-        Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")],
-        Annotated[str, StringConstraints(max_length=60)],
-    ] = Field(default_factory=dict, max_length=8)
+    args: dict[Name, Argument] = Field(default_factory=dict, max_length=8)
 
 
 class CommandGiven(BaseModel):
