@@ -1,6 +1,7 @@
 """``edge desk``: wires store, core, broker and HTTP together; runs until a signal, or until one ends.
 
-``edge desk audit verify`` and ``edge desk backup`` read the store of a desk, which may run meanwhile.
+``edge desk audit verify`` and ``edge desk backup`` read the store of a desk, which may run meanwhile;
+``edge desk demo-city`` is a desk with a city of simulated boxes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,9 @@ CLOSE_S = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
-    verbs = parser.add_subparsers(dest="verb", metavar="[audit | backup]", title="without one it runs")
+    verbs = parser.add_subparsers(
+        dest="verb", metavar="[audit | backup | demo-city]", title="without one it runs"
+    )
     audits = verbs.add_parser("audit", help="the chain of everything that was done at the desk")
     verify = audits.add_subparsers(dest="what", required=True).add_parser(
         "verify", help="walk the chain: nothing was changed, put in or taken out; prints its head"
@@ -53,6 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verify.add_argument(
         "--head", type=_head, metavar="NUMBER:HASH", help="a head kept elsewhere, which must be in it"
     )
+    demo = verbs.add_parser("demo-city", help="a desk with a simulated city of boxes, and a day of its life")
+    demo.add_argument("--boxes", type=int, default=600, metavar="N")
+    demo.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed, the same city and day")
+    demo.add_argument("--speed", type=float, default=60, metavar="X", help="so much faster than a clock")
+    demo.add_argument("--from-hour", type=float, default=6, metavar="H", help="of the day; default 6")
+    demo.add_argument("--port", type=int, default=8080, metavar="N", help="the desk's; default 8080")
+    demo.add_argument("--dir", type=Path, default=Path(".demo-city"), metavar="D", help="state")
     copy = verbs.add_parser("backup", help="a whole copy of the store, proved; the desk may go on meanwhile")
     copy.add_argument("target", type=Path, metavar="FILE", help="must not be there yet")
 
@@ -65,6 +76,9 @@ def _head(text: str) -> Head:
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.verb == "demo-city":
+        # By name, as `edge.cli` does: the desk knows nothing of what simulates boxes.
+        return int(import_module("edge.sim.city_demo").main(args))
     desk = config.load(args.config).need_desk()
     if args.verb is None:
         return serve("desk", lambda stop: run(desk, stop))

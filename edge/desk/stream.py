@@ -60,8 +60,8 @@ class Hub:
 
     @property
     def staffed(self) -> int:
-        """Pages in front of which an operator has begun a shift."""
-        return sum(1 for s in self._streams if s.session is not None and s.session.on_shift)
+        """People on shift with a page open; one with two pages is one."""
+        return len({session.login for session in self.sessions() if session.on_shift})
 
     def sessions(self) -> Iterator[Session]:
         """Of the connected pages; one with two pages comes twice."""

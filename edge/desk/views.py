@@ -287,7 +287,7 @@ class DeskHealth(BaseModel):
     store_reason: str = ""
     pages: int
     staffed: int
-    """Pages in front of which an operator has begun a shift."""
+    """People on shift with a page open."""
     refused: int
     """Messages refused since start."""
 

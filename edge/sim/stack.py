@@ -52,6 +52,7 @@ class Stack:
         box: Mapping[str, Mapping[str, Any]] | None = None,
         desk: Mapping[str, Mapping[str, Any]] | None = None,
         desk_http_port: int = 0,
+        city: str = CITY,
         watchdog_s: float | None = None,
     ) -> None:
         self.folder = folder.absolute()
@@ -67,8 +68,9 @@ class Stack:
         if len(str(longest).encode()) > LONGEST_SOCKET:
             raise SetupFailed(f"{self.folder} is too long a path for Unix sockets: use a shorter one")
         self.pki = Pki(self.folder / "pki")
-        self.broker = Broker(self.folder / "broker", self.pki, CITY, [DESK])
+        self.broker = Broker(self.folder / "broker", self.pki, city, [DESK])
         self.stage = Stage(self.run / "stage.sock", SERVICES)
+        self.city = city
         self._box, self._desk = box or {}, desk or {}
         programs = [self._program(role, "run", role, self.box_config) for role in roles]
         if with_desk:
@@ -132,7 +134,7 @@ class Stack:
         contacts = {s: {"pin": pin, "service": s} for s, pin in zip(SERVICES, (17, 27, 22), strict=True)}
         table: dict[str, Any] = {
             "box": {
-                "city": CITY,
+                "city": self.city,
                 "device": DEVICE,
                 "name": "Bus stand, gate 2",
                 "services": SERVICES,
@@ -162,7 +164,7 @@ class Stack:
         table: dict[str, Any] = {
             "desk": {
                 "id": DESK,
-                "city": CITY,
+                "city": self.city,
                 "data": self.folder / "desk",
                 "broker_host": "127.0.0.1",
                 "broker_port": self.broker.port,

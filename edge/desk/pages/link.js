@@ -17,13 +17,13 @@ export async function call(method, path, body) {
     options.body = JSON.stringify(body);
   }
   const answer = await fetch(path, options);
-  const told = answer.status === 204 ? null : await answer.json();
+  const told = answer.status === 204 ? null : await answer.json().catch(() => null);
   if (!answer.ok) throw new Refusal(answer.status, told?.detail ?? answer.statusText);
   return told;
 }
 
 export class Stream {
-  // on: {snapshot, incident, box, tick, gone}
+  // on: {snapshot, incident, box, alarms, tick, gone}
   constructor(on) {
     this.on = on;
     this.source = null;
@@ -35,7 +35,7 @@ export class Stream {
     this.close();
     this.tried = performance.now();
     this.source = new EventSource("/api/events");
-    for (const kind of ["snapshot", "incident", "box", "tick"]) {
+    for (const kind of ["snapshot", "incident", "box", "alarms", "tick"]) {
       this.source.addEventListener(kind, (event) => {
         // Only ticks count as a sign of life: they come from the desk's own clockwork, all else from chance.
         if (kind === "tick") this.heard = performance.now();
