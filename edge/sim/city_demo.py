@@ -79,7 +79,8 @@ async def _serve(stack: Stack, run: CityRun, args: argparse.Namespace) -> None:
   the desk   {stack.desk_url}/#invitation={secret}
              (the first time: choose a name and a password; later {stack.desk_url}/)
 
-  From {args.from_hour:g} o'clock on a day passes {args.speed:g} times as fast as a clock, and again. Ctrl-C ends it.
+  A day passes {args.speed:g} times as fast as a clock, from {args.from_hour:g} o'clock on.
+  Ctrl-C ends it all.
 """,
         flush=True,
     )
