@@ -41,6 +41,7 @@ from edge.sim.city_run import CityRun
 from edge.sim.stack import CITY, Stack
 
 HEALTH_S = 30.0
+FLOOR = "floor"
 LOOK_S = 0.005
 PAGES = ("/", "/api/incidents", "/api/boxes", "/api/history", "/api/answers?by=hour", "/api/health")
 ASK_S = 0.25
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> Report:
 async def _city(folder: Path, boxes: int) -> AsyncIterator[tuple[Stack, CityRun]]:
     allow_files(boxes)
     city = City(1, boxes)
-    stack = Stack(folder, roles=())
+    stack = Stack(folder, roles=(), others=[FLOOR])
     workers = -(-boxes // BOXES_PER_WORKER)
     uplink = {"health_s": HEALTH_S}
     async with (
@@ -214,15 +215,14 @@ class Floor:
     """A bare client that writes each alert to a database, and nothing else."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
-        identity = stack.pki.client("desk-1")
+        identity = stack.pki.client(FLOOR)
         context = ssl.create_default_context(cafile=str(stack.pki.ca))
         context.load_cert_chain(str(identity.cert), str(identity.key))
         self._path = folder / "floor.sqlite3"
         self._clock = SystemClock()
         self.seen: dict[str, int] = {}
         self._up = threading.Event()
-        # The broker takes the certificate's name for the identity, so the client's own may differ.
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="floor", protocol=paho.MQTTv5)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=FLOOR, protocol=paho.MQTTv5)
         self._client.tls_set_context(context)
         self._client.on_connect = lambda client, *_: client.subscribe(
             topics.box(stack.city, "+", "alert"), options=SubscribeOptions(qos=1)

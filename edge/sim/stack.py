@@ -40,6 +40,7 @@ class Stack:
         box, desk: what differs from the defaults in the configurations, by section and key, for example
             ``box={"uplink": {"health_s": 1}}``.
         desk_http_port: 0 takes a free one.
+        others: more names that the broker takes for desks; the caller is them.
         watchdog_s: enforced on every program when given.
     """
 
@@ -53,6 +54,7 @@ class Stack:
         desk: Mapping[str, Mapping[str, Any]] | None = None,
         desk_http_port: int = 0,
         city: str = CITY,
+        others: Iterable[str] = (),
         watchdog_s: float | None = None,
     ) -> None:
         self.folder = folder.absolute()
@@ -68,7 +70,7 @@ class Stack:
         if len(str(longest).encode()) > LONGEST_SOCKET:
             raise SetupFailed(f"{self.folder} is too long a path for Unix sockets: use a shorter one")
         self.pki = Pki(self.folder / "pki")
-        self.broker = Broker(self.folder / "broker", self.pki, city, [DESK])
+        self.broker = Broker(self.folder / "broker", self.pki, city, [DESK, *others])
         self.stage = Stage(self.run / "stage.sock", SERVICES)
         self.city = city
         self._box, self._desk = box or {}, desk or {}
