@@ -14,7 +14,6 @@ from edge.desk.api.visitor import Device, Who, answers
 from edge.desk.core import Tell
 from edge.desk.desk import Desk
 from edge.desk.history import MOST, MOST_EXPORTED, Answers, AuditEntry, Filter, HealthPoint, Summary
-from edge.desk.service import plain
 from edge.protocol.common import Disposition, Id, Name
 
 Utc = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]{5,12}Z)?$")]
@@ -117,7 +116,7 @@ def router(desk: Desk) -> APIRouter:
 
 
 def _redacted(summary: Summary) -> Summary:
-    return Summary.model_validate(views.redacted_incident(plain(summary)))
+    return Summary.model_validate(views.redacted_incident(summary.model_dump(mode="json")))
 
 
 def _sent(kind: Format, name: str, rows: Iterator[dict[str, Any]], columns: list[str]) -> StreamingResponse:
