@@ -5,7 +5,7 @@ import { seconds } from "./alerts.js";
 import { address } from "./route.js";
 import { duration, t } from "./words.js";
 
-const SHOWN = 4;
+const SHOWN = 3;
 
 export const unseen = (state) => (state.can("act") ? state.alarms.filter((a) => !a.seen_by) : []);
 

@@ -11,7 +11,7 @@ export const SHORTCUTS = [
 export function helpView(state) {
   if (!state.help) return [];
   return [h("div", { class: "curtain", "data-key": "help" },
-    h("div", { class: "help", role: "dialog", "aria-modal": "true", "aria-labelledby": "help-title" },
+    h("div", { class: "shortcuts", role: "dialog", "aria-modal": "true", "aria-labelledby": "help-title" },
       h("h2", { id: "help-title", tabindex: -1 }, t("keys")),
       h("dl", {}, SHORTCUTS.map(([key, word]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, t(word))))),
       button("help", t("shut"), { class: "primary" })))];

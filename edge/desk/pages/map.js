@@ -84,9 +84,9 @@ function drawing(state, boxes, view, w, height, { still = false, here = null } =
   return [
     s("g", { class: "tiles", "data-key": "tiles" }, tiles(state, view, size, w, height)),
     s("g", { class: "grid", "data-key": "grid" }, grid(scale.px, w, height)),
-    s("g", { class: "roads", "data-key": "roads", "aria-hidden": "true" }, roads(seen, view.zoom)),
     here && s("circle", { class: "here", "data-key": "here", cx: at(here).x, cy: at(here).y, r: 26 }),
     s("g", { class: "marks", "data-key": "marks" }, clusters(seen, view.zoom).map((c) => mark(c, still))),
+    s("g", { class: "roads", "data-key": "roads", "aria-hidden": "true" }, roads(seen, view.zoom)),
     s("g", { class: "scale", "data-key": "scale", transform: `translate(14 ${height - 14})` },
       s("path", { d: `M0 -6V0H${scale.px.toFixed(1)}V-6` }), s("text", { x: 6, y: -8 }, scale.word)),
     state.info?.tiles && s("text", { class: "credit", "data-key": "credit", x: w - 8, y: height - 8, "text-anchor": "end" }, state.info.tiles_credit),

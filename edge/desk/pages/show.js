@@ -53,10 +53,10 @@ export function draw(state, parts) {
   for (const [id, word] of [["system", "system"], ["alerts", "alerts_word"], ["alarms", "alarms"]]) {
     document.getElementById(id).setAttribute("aria-label", t(word));
   }
-  const wasHelp = document.querySelector("#help .help") !== null;
+  const wasHelp = document.querySelector("#help .shortcuts") !== null;
   for (const part of parts.length ? parts : Object.keys(PARTS)) put(state, part);
   if (parts.length === 0) put(state, "help");
-  const isHelp = document.querySelector("#help .help") !== null;
+  const isHelp = document.querySelector("#help .shortcuts") !== null;
   if (isHelp && !wasHelp) document.getElementById("help-title").focus();
   if (document.querySelector("[data-map]") && measureMap(state)) put(state, "main");
   if (state.focus) focusHeading(state);
