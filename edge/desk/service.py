@@ -237,7 +237,7 @@ class Service:
         alarms = [plain(a) for a in self.core.alarms.listed()]
         if alarms != self._told_alarms:
             self._told_alarms = alarms
-            self.hub.publish("alarms", alarms, views.redacted(alarms))
+            self.hub.publish("alarms", alarms, views.redacted)
 
     def tell_health(self) -> None:
         self.hub.publish("tick", plain(self.health()))
@@ -254,11 +254,9 @@ class Service:
     def _apply(self, outcome: Outcome) -> None:
         self._keeper.submit(outcome)
         for incident_id in outcome.incidents:
-            incident = plain(self.core.book.get(incident_id))
-            self.hub.publish("incident", incident, views.redacted_incident(incident))
+            self.hub.publish("incident", plain(self.core.book.get(incident_id)), views.redacted_incident)
         for device in outcome.boxes:
-            box = plain(self.core.roster.get(device))
-            self.hub.publish("box", box, views.redacted(box))
+            self.hub.publish("box", plain(self.core.roster.get(device)), views.redacted)
 
 
 def box_row(core: Core, device: str) -> BoxRow:

@@ -67,14 +67,16 @@ class Hub:
         """Of the connected pages; one with two pages comes twice."""
         return (s.session for s in self._streams if s.session is not None)
 
-    def publish(self, kind: str, data: Any, redacted: Any = None) -> None:
-        """To every page; `data` is plain JSON, `redacted` the same for those who only look."""
+    def publish(self, kind: str, data: Any, redact: Callable[[Any], Any] = lambda data: data) -> None:
+        """To every page; `data` is plain JSON, `redact` makes of it what those may see who only look."""
         self._id += 1
         if not self._streams:
             return
         frame = _frame(kind, data, self._id)
-        less = frame if redacted is None else _frame(kind, redacted, self._id)
+        less = ""
         for stream in tuple(self._streams):
+            if not stream.whole:
+                less = less or _frame(kind, redact(data), self._id)
             stream.put(frame if stream.whole else less)
 
     async def follow(
