@@ -1,5 +1,6 @@
 // What the person does: one entry for each button (`data-do`) and for each form (`data-form`).
 
+import { quiet, tell } from "./bell.js";
 import { call } from "./link.js";
 import { zoomBy } from "./map.js";
 import { changed, go, swap } from "./route.js";
@@ -22,7 +23,7 @@ export function makeActs(state, desk) {
   }
 
   const buttons = {
-    language: () => switchLanguage(),
+    language: () => { switchLanguage(); quiet(); },
     help: () => { state.help = !state.help; },
     shift: beginShift,
     "end-shift": async () => { state.me = await call("POST", "/api/shift", { on: false }); },
@@ -71,7 +72,7 @@ export function makeActs(state, desk) {
       const body = { group: Number(value("group").value) };
       if (!value("role").disabled) Object.assign(body, { role: value("role").value, active: value("active").value === "1" });
       await person(login, body);
-      desk.tell(t("saved"));
+      tell(t("saved"));
       await again();
     },
     revoke: async ({ id }) => { await call("DELETE", `/api/tokens/${encodeURIComponent(id)}`); await again(); },
@@ -113,7 +114,7 @@ export function makeActs(state, desk) {
       state.drafts.delete(id);
       node.reset();
       node.elements.text.value = "";
-      desk.tell(t("note_saved"));
+      tell(t("note_saved"));
     },
     assign: (form, { id }) => act(id, { act: "assign", login: form.get("login") }),
     group: (form, { id }) => act(id, { act: "group", other_id: form.get("other_id") }),

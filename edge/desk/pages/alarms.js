@@ -24,9 +24,10 @@ function line(state, alarm) {
   return h("li", { class: `alarm ${alarm.kind}${alarm.seen_by ? " seen" : ""}`, "data-key": alarm.id },
     icon(alarm.kind === "tamper" ? "lid" : alarm.kind === "junction" || alarm.kind === "city" ? "many" : "silent"),
     h("strong", {}, t(`alarm_${alarm.kind}`)),
-    h("span", { class: "name" }, place(alarm)),
-    alarm.devices.length > 1 && h("span", { class: "n" }, t("boxes_n", { n: alarm.devices.length })),
-    since && h("time", {}, t("since", { t: since })),
+    h("span", { class: "what" },
+      h("span", { class: "name" }, place(alarm)),
+      alarm.devices.length > 1 && h("span", { class: "n" }, t("boxes_n", { n: alarm.devices.length })),
+      since && h("time", {}, t("since", { t: since }))),
     alarm.seen_by ? h("span", { class: "by" }, t("seen_by", { who: alarm.seen_by }))
       : state.can("act") && button("see-alarm", t("see"), { "data-id": alarm.id }));
 }

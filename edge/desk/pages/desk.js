@@ -1,14 +1,13 @@
 // The page: keeps the picture the desk sends, shows it, rings, and calls the API for what the person does.
 
 import { makeActs } from "./acts.js";
-import { isMine, kindOf, openOf, ringingOf } from "./alerts.js";
-import { unseen } from "./alarms.js";
+import { ringingOf } from "./alerts.js";
+import { Bell, failed, reason, tell } from "./bell.js";
 import { listenToKeys, move } from "./keys.js";
-import { call, Refusal, SILENT_S, Stream } from "./link.js";
+import { call, Stream } from "./link.js";
 import { Loader } from "./load.js";
 import { listenToMap, mapKey } from "./map.js";
-import { why } from "./refusals.js";
-import { ring, soundOn, turnOn } from "./ring.js";
+import { ring, soundOn } from "./ring.js";
 import { address, go, parse, swap } from "./route.js";
 import { draw, focusHeading, measureMap } from "./show.js";
 import { t } from "./words.js";
@@ -18,7 +17,6 @@ const ALERTS_EVERY_MS = 100;
 const BOXES_EVERY_MS = 1000;
 const SLOW_EVERY = 5; // pulses
 const COURSE_EVERY = 300; // pulses
-const STEADY_MS = 600; // so long a list must have stood still before it is clicked
 
 const state = {
   me: null,
@@ -37,7 +35,7 @@ const state = {
   boxTimeline: null,
   history: { found: null, more: false, hours: null, places: null },
   audit: { found: null, more: false },
-  map: null, // {x, y, zoom}; null: everything
+  map: null, // {x, y, zoom, chosen}; null: everything
   mapSize: { w: 900, height: 560 },
   invitation: null, // {secret, role, login, by}
   made: null, // {word, text}: a secret that is shown once
@@ -53,72 +51,18 @@ const state = {
   hushed: () => performance.now() < state.hushUntil,
 };
 const seen = new Set(); // press ids that have been shown
-const announced = new Set(); // incident ids told to a screen reader since they began to ring
 
 // -- showing -----------------------------------------------------------------------------------------------
 
 const show = (...parts) => draw(state, parts);
 const showMain = () => show("main");
+const bell = new Bell(state);
+const sound = () => bell.sound();
 
 let boxesLater = 0;
 function showBoxesSoon() {
   boxesLater ||= setTimeout(() => { boxesLater = 0; show("top", "main"); }, BOXES_EVERY_MS);
 }
-
-function deskFault() {
-  if (stream.silence() >= SILENT_S) return t("desk_silent");
-  if (state.health?.broker === false) return t("broker_gone");
-  return state.health?.store === false ? t("store_gone") : "";
-}
-
-let faultTold = "";
-function sound() {
-  if (!state.me) return;
-  const ringing = ringingOf(state);
-  const kinds = new Set(ringing.map(kindOf));
-  const fault = deskFault();
-  // A call for help is never drowned; a lost broker has its own, louder sound already.
-  if (kinds.size === 0 && unseen(state).some((a) => a.kind !== "broker")) kinds.add("alarm");
-  if (!fault) state.hushUntil = 0;
-  else if (!state.hushed()) kinds.add("desk");
-  ring(kinds);
-  const word = ringing.length ? `(${ringing.length}) ${t(`ring_${kindOf(ringing[0])}`)} · ${ringing[0].name}` : t("title");
-  document.title = fault ? `⚠ ${fault}` : word;
-  document.querySelector("link[rel=icon]").href = fault || ringing.length ? "alarm.svg" : "calm.svg";
-  if (fault !== faultTold && fault) say(fault);
-  faultTold = fault;
-  const open = new Set(ringing.map((i) => i.incident_id));
-  for (const id of announced) if (!open.has(id)) announced.delete(id);
-  const fresh = ringing.filter((i) => !announced.has(i.incident_id));
-  if (fresh.length > 0) say(`${t(`ring_${kindOf(fresh[0])}`)}: ${fresh[0].name}`);
-  fresh.forEach((i) => announced.add(i.incident_id));
-  watchOrder(ringing);
-}
-
-// The list of alerts must have stood still for a moment before a click or a key counts: whoever aims at one
-// alert must not take another that has just moved into its place.
-let order = [];
-let steadySince = 0;
-function watchOrder(ringing) {
-  const ids = ringing.map((i) => i.incident_id);
-  if (order.some((id, n) => id !== ids[n])) steadySince = performance.now();
-  order = ids;
-}
-const steady = () => performance.now() - steadySince > STEADY_MS;
-
-function say(text) {
-  document.getElementById("say").textContent = text;
-}
-
-let toastEnds = 0;
-function tell(text) {
-  const place = document.getElementById("toast");
-  place.textContent = text;
-  place.dataset.on = "";
-  clearTimeout(toastEnds);
-  toastEnds = setTimeout(() => delete place.dataset.on, 7000);
-}
-const failed = (error) => tell(error instanceof Refusal ? t("conflict", { why: why(error) }) : t("failed"));
 
 // -- what the desk says ------------------------------------------------------------------------------------
 
@@ -231,7 +175,7 @@ async function invited(secret) {
   try {
     state.invitation = { secret, ...await call("POST", "/api/invitations/look", { secret }) };
   } catch (error) {
-    state.doorFault = () => (error instanceof Refusal ? why(error) : t("failed"));
+    state.doorFault = () => reason(error);
   }
   show();
 }
@@ -263,14 +207,14 @@ window.addEventListener("hashchange", turned);
 // -- what the person does ----------------------------------------------------------------------------------
 
 const soundChanged = () => state.me && show("system", "top");
-const acts = makeActs(state, { learn, leave, entered, loader, tell, show, soundChanged });
+const acts = makeActs(state, { learn, leave, entered, loader, show, soundChanged });
 
 async function perform(done) {
   try {
     await done();
   } catch (error) {
     if (state.me) failed(error);
-    else state.doorFault = () => (error instanceof Refusal ? why(error) : t("failed"));
+    else state.doorFault = () => reason(error);
   }
   show();
   sound();
@@ -278,7 +222,7 @@ async function perform(done) {
 }
 
 async function seenBy(data, node) {
-  if (node?.closest("#alerts") && !steady()) {
+  if (node?.closest("#alerts") && !bell.steady()) {
     tell(t("moved"));
     return;
   }
@@ -310,9 +254,9 @@ const click = (selector) => { const node = shown(selector); node?.click(); retur
 
 listenToKeys({
   acknowledge() {
-    const first = ringingOf(state)[0] ?? openOf(state).find((i) => isMine(state, i));
-    if (!state.me || !first || state.help) return false;
-    perform(() => (steady() ? acts.buttons.seen({ id: first.incident_id }) : tell(t("moved"))));
+    const first = ringingOf(state)[0];
+    if (!state.me || !first) return false;
+    perform(() => (bell.steady() ? acts.buttons.seen({ id: first.incident_id }) : tell(t("moved"))));
     return true;
   },
   coming: () => click("#detail [data-do=coming]"),

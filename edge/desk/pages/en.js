@@ -58,14 +58,14 @@ export const en = {
   views: "Views", system: "State of the desk", alerts_word: "Alerts", alarms: "Alarms", incident: "Incident", loading: "Loading …", yes: "Yes", no: "No", you: "you",
   desk_silent: "No word from the desk", moved: "The list has just moved. Look again, then press.", taken: "{who} has taken it: {name}",
   // alerts
-  left: "{t} left", over: "{t} over", target: "Target: {s} s", then: "in {t}: {who}", then_none: "Everybody has been called.",
+  left: "{t} left", over: "{t} over", target: "Target: {s} s", then: "next, in {t}: {who}", then_none: "Everybody has been called.",
   supervisors: "supervisors", escalated: "ESCALATED – not answered in time. Now rings at: {who}", rings_at: "rings at: {who}", rings_elsewhere: "rings at another group",
   secs: "{n} s",
   // alarms
   alarm_broker: "Broker not reached", alarm_city: "Large part of the city not heard", alarm_junction: "Whole junction not heard", alarm_silent: "Box not heard", alarm_tamper: "Lid open",
   see: "I take care of it", seen_by: "{who} takes care of it", fewer: "Show fewer", boxes_n: "{n} boxes",
   // one incident
-  state: "State", print: "Print", who: "Who and how long", opened: "Began", lasts: "Lasts", answered_in: "Answered in", taken_first: "Acknowledged by", has_it: "Has it in hand",
+  state: "State", print: "Print", printed: "Printed {t} by {who}", who: "Who and how long", opened: "Began", lasts: "Lasts", answered_in: "Answered in", taken_first: "Acknowledged by", has_it: "Has it in hand",
   sent_to: "Sent", assign_to: "Hand over to", assign: "Hand over", here: "on shift", away: "not on shift", road: "Road", locality: "Exact place",
   dispatch: "Call and send help", dispatch_first: "Acknowledge first. Then call, and record whom you sent.",
   dispatch_note: "Call, then record it: the box tells the caller that help is coming.", dispatched_do: "I have sent them", dispatched_again: "Sent – again",

@@ -58,14 +58,14 @@ export const hi = {
   views: "दृश्य", system: "डेस्क की स्थिति", alerts_word: "अलर्ट", alarms: "चेतावनियाँ", incident: "घटना", loading: "लोड हो रहा है …", yes: "हाँ", no: "नहीं", you: "आप",
   desk_silent: "डेस्क से कोई संकेत नहीं", moved: "सूची अभी खिसकी है। फिर देखें, तब दबाएँ।", taken: "{who} ने संभाला: {name}",
   // alerts
-  left: "{t} शेष", over: "{t} की देरी", target: "लक्ष्य: {s} से॰", then: "{t} में: {who}", then_none: "सभी को सूचना जा चुकी है।",
+  left: "{t} शेष", over: "{t} की देरी", target: "लक्ष्य: {s} से॰", then: "फिर {t} में: {who}", then_none: "सभी को सूचना जा चुकी है।",
   supervisors: "पर्यवेक्षक", escalated: "आगे भेजा गया – समय पर उत्तर नहीं मिला। अब यहाँ भी बज रहा है: {who}", rings_at: "यहाँ बज रहा है: {who}", rings_elsewhere: "दूसरे समूह में बज रहा है",
   secs: "{n} से॰",
   // alarms
   alarm_broker: "ब्रोकर से संपर्क नहीं", alarm_city: "शहर के बड़े हिस्से से संकेत नहीं", alarm_junction: "पूरे चौराहे से संकेत नहीं", alarm_silent: "बॉक्स से संकेत नहीं", alarm_tamper: "ढक्कन खुला",
   see: "मैं देख रहा/रही हूँ", seen_by: "{who} देख रहे हैं", fewer: "कम दिखाएँ", boxes_n: "{n} बॉक्स",
   // one incident
-  state: "स्थिति", print: "छापें", who: "कौन और कितनी देर", opened: "आरंभ", lasts: "अवधि", answered_in: "उत्तर में लगा समय", taken_first: "किसने स्वीकार किया", has_it: "किसके पास है",
+  state: "स्थिति", print: "छापें", printed: "{who} ने {t} को छापा", who: "कौन और कितनी देर", opened: "आरंभ", lasts: "अवधि", answered_in: "उत्तर में लगा समय", taken_first: "किसने स्वीकार किया", has_it: "किसके पास है",
   sent_to: "भेजे गए", assign_to: "किसे सौंपें", assign: "सौंपें", here: "ड्यूटी पर", away: "ड्यूटी पर नहीं", road: "सड़क", locality: "सटीक स्थान",
   dispatch: "फ़ोन करें और मदद भेजें", dispatch_first: "पहले स्वीकार करें। फिर फ़ोन करें और दर्ज करें कि किसे भेजा।",
   dispatch_note: "फ़ोन करें, फिर दर्ज करें: बॉक्स पुकारने वाले को बताएगा कि मदद आ रही है।", dispatched_do: "मैंने भेज दिया", dispatched_again: "भेजा गया – फिर भेजें",

@@ -40,7 +40,7 @@ function form(state, query) {
     h("select", { name }, ["", ...values].map((v) => h("option", { value: v, selected: (query[name] ?? "") === v }, v ? word(v) : t("any")))));
   const field = (name, type) => h("label", {}, t(`f_${name}`), h("input", { name, type, maxlength: 60, value: query[name] ?? "" }));
   const services = [...new Set([...["police", "women", "medical"], ...[...state.boxes.values()].flatMap((b) => Object.values(b.services ?? {}))])];
-  return h("form", { class: "filters", "data-form": "history", "data-key": "form", role: "search" },
+  return h("form", { class: "filters", "data-form": "history", "data-key": `form ${new URLSearchParams(query)}`, role: "search" },
     field("text", "search"), field("since", "date"), field("until", "date"),
     choice("service", services.filter((n) => /^[a-z0-9][a-z0-9_-]*$/.test(n)), (n) => known(n)),
     choice("disposition", ["real", "test", "prank", "false"]),
@@ -80,7 +80,7 @@ function answers(state) {
   const target = (state.info?.answer_s ?? 15) * 1000;
   const top = Math.max(target * 1.2, ...hours.map((a) => a.p95_ms ?? 0));
   const slow = [...places].sort((a, b) => (b.p95_ms ?? -1) - (a.p95_ms ?? -1)).slice(0, PLACES);
-  return h("section", { class: "answers", "data-key": "answers" }, h("h2", {}, t("answer_times")),
+  return h("section", { class: "answer-times", "data-key": "answers" }, h("h2", {}, t("answer_times")),
     h("p", { class: "note" }, t("answers_note", { s: target / 1000 })),
     hours.length === 0 ? h("p", { class: "note" }, t("nothing_found")) : [
       h("h3", {}, t("by_hour")), chart(hours, top, target),

@@ -27,14 +27,18 @@ export function incidentView(state) {
       incident.state === "open" && h("div", { class: "clock", "data-key": "clock" }, waits(state, incident)),
       question(state, incident),
       ["confirmed", "denied"].includes(incident.question) && h("p", { class: "answered" }, icon("hand"), t(incident.question)),
-      state.can("act") && acts(state, incident),
-      state.can("act") && incident.state !== "closed" && call(state, incident),
-      h("section", { class: "place", "aria-labelledby": "where" }, h("h3", { id: "where" }, t("where")),
-        smallMap(state, incident), where(incident)),
-      people(state, incident),
-      caseOf(state, incident),
-      state.can("act") && note(state, incident),
-      timeline(state.timeline, state)),
+      h("div", { class: "columns", "data-key": "columns" },
+        h("div", { class: "doing" },
+          state.can("act") && acts(state, incident),
+          state.can("act") && incident.state !== "closed" && call(state, incident),
+          state.can("act") && note(state, incident),
+          people(state, incident),
+          caseOf(state, incident)),
+        h("div", { class: "knowing" },
+          h("section", { class: "place", "aria-labelledby": "where" }, h("h3", { id: "where" }, t("where")),
+            smallMap(state, incident), where(incident)),
+          timeline(state.timeline, state))),
+      h("p", { class: "printed" }, t("printed", { t: whenFull(state.now()), who: state.me.name }), ` · ${incident.incident_id}`)),
   ];
 }
 
@@ -115,7 +119,7 @@ function caseOf(state, incident) {
     .filter((i) => i.incident_id !== id && i.state !== "closed" && !(incident.case_id && i.case_id === incident.case_id))
     .sort((a, b) => b.ordinal - a.ordinal).slice(0, 50);
   if (!incident.case_id && (live.length === 0 || !state.can("act"))) return null;
-  return h("section", { class: "case", "data-key": "case", "aria-labelledby": "case" }, h("h3", { id: "case" }, t("case")),
+  return h("section", { class: incident.case_id ? "case" : "case none", "data-key": "case", "aria-labelledby": "case" }, h("h3", { id: "case" }, t("case")),
     incident.case_id && h("p", { class: "note" }, t("case_note", { n: belongs.length + 1 })),
     belongs.length > 0 && h("ul", {}, belongs.map((i) => h("li", { "data-key": i.incident_id }, row(state, i)))),
     state.can("act") && live.length > 0 && h("form", { class: "line", "data-form": "group", "data-id": id, "data-key": "group" },

@@ -8,13 +8,13 @@ export const SHORTCUTS = [
   ["X", "key_x"], ["/", "key_slash"], ["1 … 5", "key_digits"], ["L", "key_l"], ["?", "key_help"],
 ];
 
+// It stands beside the work and covers no alert.
 export function helpView(state) {
   if (!state.help) return [];
-  return [h("div", { class: "curtain", "data-key": "help" },
-    h("div", { class: "shortcuts", role: "dialog", "aria-modal": "true", "aria-labelledby": "help-title" },
-      h("h2", { id: "help-title", tabindex: -1 }, t("keys")),
-      h("dl", {}, SHORTCUTS.map(([key, word]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, t(word))))),
-      button("help", t("shut"), { class: "primary" })))];
+  return [h("div", { class: "shortcuts", "data-key": "help", role: "dialog", "aria-labelledby": "help-title" },
+    h("h2", { id: "help-title", tabindex: -1 }, t("keys")),
+    h("dl", {}, SHORTCUTS.map(([key, word]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, t(word))))),
+    button("help", t("shut"), { class: "strong" }))];
 }
 
 const TYPES = "input, textarea, select, [contenteditable]";

@@ -42,6 +42,8 @@ export class Stream {
         this.on[kind](JSON.parse(event.data));
       });
     }
+    // It ended: perhaps because the session is over, and that must not wait to be found out.
+    this.source.addEventListener("error", () => this.ask());
   }
 
   close() {
@@ -58,10 +60,14 @@ export class Stream {
   async check() {
     if (this.silence() < SILENT_S || performance.now() - this.tried < AGAIN_S * 1000) return;
     this.open();
+    await this.ask();
+  }
+
+  async ask() {
     try {
       await call("GET", "/api/session");
     } catch (error) {
-      if (error instanceof Refusal && error.status === 401) this.on.gone();
+      if (this.source && error instanceof Refusal && error.status === 401) this.on.gone();
     }
   }
 }

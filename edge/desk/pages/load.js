@@ -1,6 +1,6 @@
 // What a view needs besides the stream's picture; asked for when it is opened.
 
-import { fit, project } from "./map.js";
+import { project } from "./map.js";
 import { call } from "./link.js";
 import { wanted } from "./history.js";
 
@@ -79,8 +79,7 @@ export class Loader {
   async map() {
     const { state } = this;
     const place = state.boxes.get(state.view.query.box ?? "")?.place;
-    if (place) state.map = { ...project(place), zoom: 16 };
-    else state.map ??= fit([...state.boxes.values()], state.mapSize.w, state.mapSize.height);
+    if (place) state.map = { ...project(place), zoom: 16, chosen: true };
   }
 
   async history(current) {

@@ -81,12 +81,13 @@ function drawing(state, boxes, view, w, height, { still = false, here = null } =
     if (p.x > -CELL && p.y > -CELL && p.x < w + CELL && p.y < height + CELL) seen.push({ box, ...p, is: boxState(state, box, ringing) });
   }
   const scale = scaleOf(view, size);
+  const heaps = clusters(seen, view.zoom);
   return [
     s("g", { class: "tiles", "data-key": "tiles" }, tiles(state, view, size, w, height)),
     s("g", { class: "grid", "data-key": "grid" }, grid(scale.px, w, height)),
     here && s("circle", { class: "here", "data-key": "here", cx: at(here).x, cy: at(here).y, r: 26 }),
-    s("g", { class: "marks", "data-key": "marks" }, clusters(seen, view.zoom).map((c) => mark(c, still))),
-    s("g", { class: "roads", "data-key": "roads", "aria-hidden": "true" }, roads(seen, view.zoom)),
+    s("g", { class: "marks", "data-key": "marks" }, heaps.map((heap) => mark(heap, still))),
+    s("g", { class: "roads", "data-key": "roads", "aria-hidden": "true" }, roads(seen, heaps, view.zoom)),
     s("g", { class: "scale", "data-key": "scale", transform: `translate(14 ${height - 14})` },
       s("path", { d: `M0 -6V0H${scale.px.toFixed(1)}V-6` }), s("text", { x: 6, y: -8 }, scale.word)),
     state.info?.tiles && s("text", { class: "credit", "data-key": "credit", x: w - 8, y: height - 8, "text-anchor": "end" }, state.info.tiles_credit),
@@ -129,7 +130,8 @@ function mark(heap, still) {
   return s("g", { class: `mark ${is}`, "data-key": name, role: "button", tabindex: 0, "aria-label": told, "data-do": "zoom-to", "data-x": x, "data-y": y }, inside);
 }
 
-function roads(seen, zoom) {
+// A road's name stands near its boxes, and never on one.
+function roads(seen, heaps, zoom) {
   if (zoom < 11) return [];
   const found = new Map();
   for (const one of seen) {
@@ -139,9 +141,12 @@ function roads(seen, zoom) {
   const taken = [];
   return [...found].sort((a, b) => b[1].length - a[1].length).map(([name, all]) => {
     const x = all.reduce((sum, one) => sum + one.x, 0) / all.length;
-    const y = all.reduce((sum, one) => sum + one.y, 0) / all.length + 28;
-    const half = name.length * 4 + 8;
-    if (taken.some((o) => Math.abs(o.x - x) < o.half + half && Math.abs(o.y - y) < 18)) return null;
+    const middle = all.reduce((sum, one) => sum + one.y, 0) / all.length;
+    const half = name.length * 4 + 6;
+    const free = (y) => !taken.some((o) => Math.abs(o.x - x) < o.half + half && Math.abs(o.y - y) < 18)
+      && !heaps.some((o) => Math.abs(o.x + 6 - x) < half + 24 && Math.abs(o.y + 5 - y) < 24);
+    const y = [28, -20, 46, -38, 64, -56].map((by) => middle + by).find(free);
+    if (y === undefined) return null;
     taken.push({ x, y, half });
     return s("text", { x, y, "text-anchor": "middle", "data-key": name }, name);
   });
@@ -188,13 +193,13 @@ export function zoomBy(state, by, x = state.mapSize.w / 2, y = state.mapSize.hei
   const zoom = Math.max(2, Math.min(MAX_ZOOM, map.zoom + by));
   const after = TILE * 2 ** zoom;
   const [dx, dy] = [x - mapSize.w / 2, y - mapSize.height / 2];
-  state.map = { x: map.x + dx / before - dx / after, y: map.y + dy / before - dy / after, zoom };
+  state.map = { x: map.x + dx / before - dx / after, y: map.y + dy / before - dy / after, zoom, chosen: true };
 }
 
 export function panBy(state, dx, dy) {
   if (!state.map) return;
   const size = TILE * 2 ** state.map.zoom;
-  state.map = { ...state.map, x: state.map.x - dx / size, y: state.map.y - dy / size };
+  state.map = { ...state.map, chosen: true, x: state.map.x - dx / size, y: state.map.y - dy / size };
 }
 
 const KEYS = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };

@@ -12,15 +12,26 @@ const PATTERNS = {
 };
 
 let context = null;
+let meter = null;
 const playing = new Map();
 let wanted = new Set();
 
 export const soundOn = () => context !== null && context.state === "running";
 
+// How loud it is at this moment, from 0 to 1: what goes out, not what was asked for.
+export function loudness() {
+  if (!soundOn()) return 0;
+  const samples = new Float32Array(meter.fftSize);
+  meter.getFloatTimeDomainData(samples);
+  return samples.reduce((loudest, sample) => Math.max(loudest, Math.abs(sample)), 0);
+}
+
 // Call it from a click: browsers start sound for a person only.
 export async function turnOn(changed) {
   if (context === null) {
     context = new AudioContext();
+    meter = context.createAnalyser();
+    meter.connect(context.destination);
     context.addEventListener("statechange", () => { apply(); changed(); });
   }
   await context.resume();
@@ -62,7 +73,7 @@ function start(kind) {
   const source = context.createBufferSource();
   source.buffer = buffer;
   source.loop = true;
-  source.connect(context.destination);
+  source.connect(meter);
   source.start();
   return source;
 }
@@ -73,7 +84,7 @@ function chirp() {
   gain.gain.setValueAtTime(0.15, context.currentTime);
   gain.gain.linearRampToValueAtTime(0, context.currentTime + 0.25);
   tone.frequency.value = 990;
-  tone.connect(gain).connect(context.destination);
+  tone.connect(gain).connect(meter);
   tone.start();
   tone.stop(context.currentTime + 0.25);
 }

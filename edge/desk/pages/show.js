@@ -77,6 +77,7 @@ export function measureMap(state) {
   const [w, high] = [Math.round(width), Math.round(height)];
   if (w < 50 || high < 50 || (w === state.mapSize.w && high === state.mapSize.height)) return false;
   state.mapSize = { w, height: high };
+  if (!state.map?.chosen) state.map = null; // fits anew
   return true;
 }
 

@@ -8,7 +8,7 @@ export function timeline(entries, state, title = "timeline") {
   return h("section", { class: "timeline", "data-key": "timeline", "aria-labelledby": "timeline" }, h("h3", { id: "timeline" }, t(title)),
     entries === null && h("p", { class: "note" }, t(state.can("view") ? "loading" : "no_right")),
     h("ol", {}, (entries ?? []).map((entry) =>
-      h("li", { class: entry.kind, "data-key": `t${entry.seq}` },
+      h("li", { class: `k-${entry.kind}`, "data-key": `t${entry.seq}` },
         h("time", { datetime: entry.utc }, when(entry.utc)),
         h("div", {},
           h("strong", {}, known(`tl_${entry.kind}`, entry.kind)),
