@@ -288,10 +288,9 @@ def plan(count: int, rng: random.Random) -> list[str]:
     return chosen[:count]
 
 
-async def measure(folder: Path, cuts: int, cold: int, seed: int, controls: bool) -> Tally:
+async def measure(tally: Tally, folder: Path, cuts: int, cold: int, seed: int, controls: bool) -> None:
     found = await guest()
     rng = random.Random(seed)
-    tally = Tally()
     async with Centre(folder / "centre", found.pki, PORT) as centre:
         bench = VirtualBench(found, folder / "box", seed=seed)
         bench.units, bench.leak = UNITS, LEAK
@@ -315,7 +314,6 @@ async def measure(folder: Path, cuts: int, cold: int, seed: int, controls: bool)
                     tally.counts["controls_caught"] += 1
                 else:
                     tally.failed.append(f"control {name}: no press was lost, and the box came back")
-    return tally
 
 
 async def _control(found: Guest, folder: Path, centre: Centre, name: str) -> bool:
@@ -356,7 +354,11 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     cold = max(1, args.n // 20) if args.cold is None else args.cold
     folder = Path(tempfile.mkdtemp(prefix="edge-cuts-", dir="/var/tmp"))
-    tally = asyncio.run(measure(folder, args.n, cold, args.seed, not args.no_controls))
+    tally = Tally()
+    try:
+        asyncio.run(measure(tally, folder, args.n, cold, args.seed, not args.no_controls))
+    except KeyboardInterrupt:
+        tally.failed.append("broken off: the counts are of what was done until then")
     if tally.counts["unflushed_lost"] * 2 < tally.counts["cuts"] >= MANY:
         tally.failed.append(
             "fewer than half of the cuts lost anything that was not flushed: too gentle a disk"
