@@ -12,6 +12,7 @@ from hil_tests.world import World
 
 short = pytest.mark.short
 YEAR_AGO = "2025-11-22T00:00:00"
+LATER_THAN_THE_MOUNT_WAITS_S = 25
 
 
 async def test_I2_a_link_that_flaps_loses_and_doubles_nothing(world: World) -> None:
@@ -99,6 +100,7 @@ async def test_I2_a_disk_that_comes_late_is_used_when_it_is_there(
     await world.until(
         lambda: world.log("edge-callbox", "press stored.*durable=False", mark), "it is in memory"
     )
+    await asyncio.sleep(LATER_THAN_THE_MOUNT_WAITS_S)
     await bench.put_disk_in()
     await world.until(lambda: world.log("edge-callbox", "journal read records=[1-9]"), "the journal is read")
     await world.until(
