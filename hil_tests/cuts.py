@@ -361,6 +361,8 @@ def main(argv: list[str]) -> int:
         asyncio.run(measure(tally, folder, args.n, cold, args.seed, not args.no_controls))
     except KeyboardInterrupt:
         tally.failed.append("broken off: the counts are of what was done until then")
+    except BenchError as error:
+        tally.failed.append(f"the bench failed, the counts are of what was done until then: {error}")
     if tally.counts["unflushed_lost"] * 2 < tally.counts["cuts"] >= MANY:
         tally.failed.append(
             "fewer than half of the cuts lost anything that was not flushed: too gentle a disk"
