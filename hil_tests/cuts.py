@@ -288,10 +288,9 @@ def plan(count: int, rng: random.Random) -> list[str]:
     return chosen[:count]
 
 
-async def measure(folder: Path, cuts: int, cold: int, seed: int, controls: bool) -> Tally:
+async def measure(tally: Tally, folder: Path, cuts: int, cold: int, seed: int, controls: bool) -> None:
     found = await guest()
     rng = random.Random(seed)
-    tally = Tally()
     async with Centre(folder / "centre", found.pki, PORT) as centre:
         bench = VirtualBench(found, folder / "box", seed=seed)
         bench.units, bench.leak = UNITS, LEAK
@@ -315,7 +314,6 @@ async def measure(folder: Path, cuts: int, cold: int, seed: int, controls: bool)
                     tally.counts["controls_caught"] += 1
                 else:
                     tally.failed.append(f"control {name}: no press was lost, and the box came back")
-    return tally
 
 
 async def _control(found: Guest, folder: Path, centre: Centre, name: str) -> bool:
@@ -329,6 +327,8 @@ async def _control(found: Guest, folder: Path, centre: Centre, name: str) -> boo
     try:
         await centre.close_all()  # of the box before it: this one has an empty disk and knows nothing of it
         await bench.start()
+        ready = lambda: cutter.world.log("edge-callbox", "journal read")  # noqa: E731
+        await cutter.world.until(ready, "the journal, which is new, is made")
         bench.honest = name != "disk_lies"
         assert bench.disk is not None
         bench.disk.honest = bench.honest
@@ -356,7 +356,13 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     cold = max(1, args.n // 20) if args.cold is None else args.cold
     folder = Path(tempfile.mkdtemp(prefix="edge-cuts-", dir="/var/tmp"))
-    tally = asyncio.run(measure(folder, args.n, cold, args.seed, not args.no_controls))
+    tally = Tally()
+    try:
+        asyncio.run(measure(tally, folder, args.n, cold, args.seed, not args.no_controls))
+    except KeyboardInterrupt:
+        tally.failed.append("broken off: the counts are of what was done until then")
+    except BenchError as error:
+        tally.failed.append(f"the bench failed, the counts are of what was done until then: {error}")
     if tally.counts["unflushed_lost"] * 2 < tally.counts["cuts"] >= MANY:
         tally.failed.append(
             "fewer than half of the cuts lost anything that was not flushed: too gentle a disk"

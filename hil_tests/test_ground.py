@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 
 import pytest
 
@@ -12,6 +13,16 @@ from hil_tests.world import World
 
 short = pytest.mark.short
 YEAR_AGO = "2025-11-22T00:00:00"
+LATER_THAN_THE_MOUNT_WAITS_S = 25
+FOLDERS_COME_LATE = """
+mkdir -p /run/systemd/system/edge-data.service.d
+cat >/run/systemd/system/edge-data.service.d/late.conf <<'END'
+[Service]
+TimeoutStartSec=60
+ExecStartPre=/usr/bin/sleep 25
+END
+systemctl daemon-reload
+"""
 
 
 async def test_I2_a_link_that_flaps_loses_and_doubles_nothing(world: World) -> None:
@@ -99,6 +110,7 @@ async def test_I2_a_disk_that_comes_late_is_used_when_it_is_there(
     await world.until(
         lambda: world.log("edge-callbox", "press stored.*durable=False", mark), "it is in memory"
     )
+    await asyncio.sleep(LATER_THAN_THE_MOUNT_WAITS_S)
     await bench.put_disk_in()
     await world.until(lambda: world.log("edge-callbox", "journal read records=[1-9]"), "the journal is read")
     await world.until(
@@ -108,6 +120,27 @@ async def test_I2_a_disk_that_comes_late_is_used_when_it_is_there(
     await world.linked()
     await world.press_arrives("medical")
     assert world.centre.presses() == before + 2
+
+
+async def test_I2_on_a_new_disk_a_press_is_durable_as_soon_as_its_folders_are_made(
+    world: World, virtual: VirtualBench
+) -> None:
+    bench = virtual
+    await bench.cut()
+    await bench.new_disk()
+    bench.before_units = FOLDERS_COME_LATE
+    try:
+        await bench.restore()
+    finally:
+        bench.before_units = ""
+    assert (await bench.sh("ls /var/lib/edge")).split() == ["lost+found"], "callbox was there first"
+    await bench.link(False)
+    before = world.centre.presses()
+    await bench.press("police")
+    for unit, text in (("callbox", "press stored.*durable=True"), ("uplink", "outbox read")):
+        await world.until(functools.partial(world.log, f"edge-{unit}", text), f"{unit} has its folder")
+    await bench.link(True)
+    await world.centre.stored(before + 1)
 
 
 async def test_I1_a_slow_disk_delays_no_alert(world: World, virtual: VirtualBench) -> None:

@@ -38,11 +38,13 @@ async def test_I5_memory_that_is_eaten_in_one_unit_is_not_callboxs(world: World,
     await world.until(lambda: world.active(unit), f"{unit} runs")
     callbox = await world.main_pid("edge-callbox")
     procs = f"/sys/fs/cgroup/system.slice/{unit}.service/cgroup.procs"
+    mark = await world.mark()
     out = await world.bench.sh(
         f"sh -c 'echo $$ > {procs}; exec python3 -c \"{EAT}\"'; echo rc=$?", check=False, timeout_s=120
     )
     # The kernel chose who ate, or the unit's own process: then systemd has stopped whoever else was in it.
     assert "rc=137" in out or "rc=143" in out, "the limit of the unit was reached"
+    assert await world.log(unit, "killed by the OOM killer", mark)
     await world.until(lambda: world.active(unit), f"{unit} runs again", 120)
     assert await world.main_pid("edge-callbox") == callbox
     await world.linked()

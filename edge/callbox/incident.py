@@ -31,7 +31,7 @@ class Open:
     service: str
     test: bool
     began_ns: int
-    waits_ns: int = 0
+    waits_ns: int
     """Since when a person is waited for: the first press, or when a desk got it or lost its operator."""
     dark: bool = False
     pressed_ns: int = 0

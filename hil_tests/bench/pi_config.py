@@ -19,19 +19,22 @@ Interface = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$")]
 
 
 def _file(path: Path, info: ValidationInfo) -> Path:
-    assert isinstance(info.context, Path)
-    found = info.context / path.expanduser()
+    found = _beside(path, info)
     if not found.is_file():
         raise ValueError(f"there is no file {found}")
     return found
 
 
 def _folder(path: Path, info: ValidationInfo) -> Path:
-    assert isinstance(info.context, Path)
-    found = info.context / path.expanduser()
+    found = _beside(path, info)
     if not found.is_dir():
         raise ValueError(f"there is no folder {found}")
     return found
+
+
+def _beside(path: Path, info: ValidationInfo) -> Path:
+    assert isinstance(info.context, Path)
+    return info.context / path.expanduser()
 
 
 File = Annotated[Path, AfterValidator(_file)]

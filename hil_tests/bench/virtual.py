@@ -50,25 +50,18 @@ class VirtualBench:
     async def start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         if not self._image.exists():
-            self._image.touch()
-            mkfs = (
-                "mke2fs",
-                "-q",
-                "-F",
-                "-t",
-                "ext4",
-                "-b",
-                "4096",
-                "-L",
-                "edge-data",
-                str(self._image),
-                f"{DATA_MB}M",
-            )
-            await asyncio.to_thread(subprocess.run, mkfs, check=True)
+            await self.new_disk()
         await self.restore()
 
     async def close(self) -> None:
         await self.cut()
+
+    async def new_disk(self) -> None:
+        """A data partition with nothing on it; without power."""
+        self._image.unlink(missing_ok=True)
+        self._image.touch()
+        mkfs = ["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-L", "edge-data", str(self._image)]
+        await asyncio.to_thread(subprocess.run, [*mkfs, f"{DATA_MB}M"], check=True)
 
     # -- hands and eyes ----------------------------------------------------------------------------
 

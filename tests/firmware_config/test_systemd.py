@@ -84,7 +84,7 @@ def test_I2_without_its_disk_callbox_starts_all_the_same() -> None:
     assert "RequiresMountsFor" not in unit
     assert not any("mount" in name for name in words(unit, "After")), "nor does it wait for a disk in repair"
     assert "Requires" not in unit
-    assert "-/var/lib/edge/callbox" in unit["ReadWritePaths"][0].split()
+    assert "-/var/lib/edge" in unit["ReadWritePaths"][0].split(), "whole: on a new disk it has no folder yet"
 
 
 def test_I8_only_uplink_has_a_network_and_nobody_listens() -> None:
@@ -124,9 +124,16 @@ def test_each_part_has_its_own_hardware_and_folders_and_nothing_else() -> None:
         for n, u in zip("cmu", (callbox, media, uplink), strict=True)
     }
     assert written == {
-        "c": {"/run/edge/callbox", "/var/lib/edge/callbox"},
+        "c": {"/run/edge/callbox", "/var/lib/edge"},
         "m": set(),
-        "u": {"/var/lib/edge/uplink"},
+        "u": {"/var/lib/edge"},
+    }
+    rows = [line.split() for line in (ROOT / "tmpfiles.d/edge.conf").read_text().splitlines()]
+    on_disk = {row[1]: row[2:5] for row in rows if row and row[0] == "d" and "/var/lib/edge" in row[1]}
+    assert on_disk == {  # so that of the partition each can write its own folder alone
+        "/var/lib/edge": ["0750", "root", "edge"],
+        "/var/lib/edge/callbox": ["0750", "edge-callbox", "edge"],
+        "/var/lib/edge/uplink": ["0750", "edge-uplink", "edge"],
     }
 
 
