@@ -20,6 +20,7 @@ from edge.desk.main import Http, listen
 from edge.desk.people import Role
 from edge.desk.sessions import digest
 from edge.desk.views import ContactView, DeskInfo
+from edge.sim.bench_year import VIEWS as PATTERNS
 from edge.sim.broker import free_port
 from tests.desk.conftest import PASSWORD, Desk, build
 from tests.desk.wire import alert, health, uid
@@ -50,17 +51,7 @@ INFO = DeskInfo(
     tiles="",
     tiles_credit="",
 )
-VIEWS = {
-    "incidents": "#list .group h2 >> nth=0",
-    f"incident/{uid(1)}": "#detail .timeline li >> nth=0",
-    "boxes": "#page-view h1",
-    "map": ".map svg[data-map]",
-    "box/box-1": "#page-view h1",
-    "history": "#page-view .answer-times",
-    "people": "#page-view [data-form=token]",
-    "audit": "#page-view tbody tr >> nth=0",
-}
-"""Every view, and what is there when it is whole."""
+VIEWS = {name.format(incident=uid(1), box="box-1"): wanted for name, wanted in PATTERNS.items()}
 
 
 class Ahead(SystemClock):
@@ -117,8 +108,16 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def shift(tmp_path: Path, browser: Browser) -> AsyncIterator[Shift]:
-    desk, port = build(tmp_path, rules=Rules(INFO.answer_s, len(GROUPS), CONTACTS)), free_port()
-    desk.door = replace(desk.door, info=INFO.model_copy())
+    async with at_the_desk(tmp_path, browser, INFO) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def at_the_desk(folder: Path, browser: Browser, info: DeskInfo) -> AsyncIterator[Shift]:
+    """A desk on the store in `folder`, and a supervisor who begins the shift."""
+    contacts = tuple(Contact(**c.model_dump()) for c in info.contacts)
+    desk, port = build(folder, rules=Rules(info.answer_s, len(info.groups), contacts)), free_port()
+    desk.door = replace(desk.door, info=info.model_copy())
     desk.service._clock = clock = Ahead()
     http = Http(uvicorn.Config(desk.app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
     loop = asyncio.get_running_loop()
@@ -126,16 +125,18 @@ async def shift(tmp_path: Path, browser: Browser) -> AsyncIterator[Shift]:
     tasks = [loop.create_task(desk.keeper.run()), loop.create_task(http.serve([listen("127.0.0.1", port)]))]
     page = await browser.new_page(viewport={"width": 1440, "height": 900})
     url = f"http://127.0.0.1:{port}/"
-    await join(page, url, desk, "Asha", "supervisor")
-    yield Shift(desk, page, url, browser, ticks, clock)
-    await page.close()
-    desk.service.close()
-    http.should_exit = True
-    await tasks[1]
-    for task in (ticks, *tasks):
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    try:
+        await join(page, url, desk, "Asha", "supervisor")
+        yield Shift(desk, page, url, browser, ticks, clock)
+    finally:
+        await page.close()
+        desk.service.close()
+        http.should_exit = True
+        await tasks[1]
+        for task in (ticks, *tasks):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 def invite(desk: Desk, secret: str, role: Role = "operator", group: int = 0, login: str = "") -> None:

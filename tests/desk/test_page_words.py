@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-AXE = (Path(str(files("axe_core_python"))) / "axe.min.js").read_text()
+AXE = (Path(str(files("axe_playwright_python"))) / "axe.min.js").read_text()
 HINDI = "बस अड्डा"
 TEXTS = """() => {
   const found = [document.title];
