@@ -87,7 +87,7 @@ class Answers(BaseModel):
     """How soon alerts were acknowledged."""
 
     key: str
-    """The hour of the day (UTC, 00 to 23), or the box."""
+    """The hour of the day (00 to 23), or the box."""
     name: str = ""
     incidents: int
     answered: int
@@ -130,7 +130,8 @@ _SUMMARY = (
     " disposition, presses, opened_utc, changed_utc, answer_ms, case_id"
 )
 _GROUPED: dict[str, tuple[str, str]] = {
-    "hour": ("substr(opened_utc, 12, 2)", "''"),
+    # India is five and a half hours ahead: no whole hour of it is one of UTC.
+    "hour": ("strftime('%H', opened_utc, '{:+d} minutes')", "''"),
     "place": ("device", "max(device_name)"),
 }
 
@@ -163,9 +164,10 @@ class History:
         names = list(Summary.model_fields)
         return [Summary.model_validate(dict(zip(names, row, strict=True))) for row in rows]
 
-    def answers(self, by: Literal["hour", "place"], wanted: Filter) -> list[Answers]:
-        """Over the incidents that `wanted` leaves."""
+    def answers(self, by: Literal["hour", "place"], wanted: Filter, offset_min: int = 0) -> list[Answers]:
+        """Over the incidents that `wanted` leaves; hours are those of a clock so far ahead of UTC."""
         key, name = _GROUPED[by]
+        key = key.format(offset_min)
         where, values = wanted.where()
         rows = self._all(
             # `key`, `name` and `where` are this module's own texts; whatever came from outside is in `values`

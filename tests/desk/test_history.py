@@ -6,8 +6,9 @@ import csv
 import io
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,16 @@ def test_answer_times_are_the_nearest_ranks_of_each_group(city: History, by: Any
         assert (one.incidents, one.answered) == (len(mine), len(times))
         for share, told in ((0.5, one.p50_ms), (0.95, one.p95_ms)):
             assert told == (times[math.ceil(share * len(times)) - 1] if times else None)
+
+
+def test_hours_are_those_of_the_askers_clock(city: History) -> None:
+    for ahead_min in (330, 0, -570):
+        found = city.answers("hour", Filter(), ahead_min)
+        wanted: Counter[str] = Counter()
+        for summary in city.incidents(Filter(), None, 200):
+            at = datetime.fromisoformat(summary.opened_utc) + timedelta(minutes=ahead_min)
+            wanted[f"{at:%H}"] += 1
+        assert {a.key: a.incidents for a in found} == wanted
 
 
 def test_a_boxs_course_has_a_point_for_five_minutes_and_one_for_the_hour(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ Utc = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0
 """A day, or RFC 3339 in UTC; compared as text, as the store has it."""
 Limit = Annotated[int, Query(ge=1, le=MOST)]
 Before = Annotated[int | None, Query(ge=1, le=2**53, description="go on before this number")]
+Offset = Annotated[int, Query(ge=-840, le=840, description="hours of a clock so many minutes ahead of UTC")]
 Format = Literal["csv", "geojson"]
 FILE: dict[int | str, dict[str, Any]] = {
     **answers(503),
@@ -68,10 +69,12 @@ def router(desk: Desk) -> APIRouter:
         return found if who.whole else [_redacted(summary) for summary in found]
 
     @rooms.get("/answers", responses=answers(503), tags=["records"])
-    async def answer_times(by: Literal["hour", "place"], filter_: Wanted) -> list[Answers]:
+    async def answer_times(
+        by: Literal["hour", "place"], filter_: Wanted, offset_min: Offset = 0
+    ) -> list[Answers]:
         """How soon alerts were acknowledged, by hour of the day or by place; tests only when asked for."""
         real = filter_ if filter_.test is not None else filter_.model_copy(update={"test": False})
-        return await service.read(lambda h: h.answers(by, real))
+        return await service.read(lambda h: h.answers(by, real, offset_min))
 
     @rooms.get("/boxes/{device}/course", responses=answers(404, 503), tags=["boxes"])
     async def course(device: Device, days: Annotated[int, Query(ge=1, le=400)] = 1) -> list[HealthPoint]:

@@ -1,7 +1,7 @@
 // Incidents of all times, how soon they were answered, and files for other programs.
 
 import { button, h, icon, s } from "./dom.js";
-import { locale, when } from "./incidents.js";
+import { when } from "./incidents.js";
 import { address as link } from "./route.js";
 import { known, t } from "./words.js";
 
@@ -87,29 +87,21 @@ function answers(state) {
       h("h3", {}, t("by_place")), table(slow, (a) => a.name || a.key, target)]);
 }
 
-// Hours are UTC at the desk; a person reads them in his own.
-function local(hour) {
-  const date = new Date();
-  date.setUTCHours(Number(hour), 0, 0, 0);
-  return date.toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit", hour12: false });
-}
-
 function chart(hours, top, target) {
   const [w, height, left] = [760, 180, 44];
   const y = (ms) => 8 + (1 - ms / top) * (height - 34);
-  const sorted = [...hours].sort((a, b) => local(a.key).localeCompare(local(b.key)));
-  const wide = Math.min(46, (w - left) / sorted.length);
+  const wide = Math.min(46, (w - left) / hours.length);
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t("by_hour") },
     s("svg", { class: "bars", viewBox: `0 0 ${w} ${height}`, "aria-hidden": "true" },
       [0, top / 2, top].map((ms) => [
         s("line", { class: "grid", x1: left, x2: w, y1: y(ms), y2: y(ms) }),
         s("text", { class: "axis", x: left - 6, y: y(ms) + 4, "text-anchor": "end" }, t("sec", { n: Math.round(ms / 1000) }))]),
       s("line", { class: "limit", x1: left, x2: w, y1: y(target), y2: y(target) }),
-      sorted.map((a, n) => [
+      hours.map((a, n) => [
         a.p95_ms !== null && s("rect", { class: "p95", x: left + n * wide + 4, y: y(a.p95_ms), width: wide - 8, height: Math.max(1, y(0) - y(a.p95_ms)) }),
         a.p50_ms !== null && s("rect", { class: "p50", x: left + n * wide + 4, y: y(a.p50_ms), width: wide - 8, height: Math.max(1, y(0) - y(a.p50_ms)) }),
-        s("text", { class: "axis", x: left + (n + 0.5) * wide, y: height - 6, "text-anchor": "middle" }, local(a.key).slice(0, 5))])),
-    table(sorted, (a) => local(a.key), target));
+        s("text", { class: "axis", x: left + (n + 0.5) * wide, y: height - 6, "text-anchor": "middle" }, `${a.key}:00`)])),
+    table(hours, (a) => `${a.key}:00`, target));
 }
 
 function table(rows, name, target) {

@@ -89,7 +89,7 @@ export class Loader {
     this.show();
     const [found, hours, places] = await Promise.all([
       call("GET", `/api/history?${asked}&limit=${PAGE}`),
-      call("GET", `/api/answers?by=hour&${asked}`),
+      call("GET", `/api/answers?by=hour&offset_min=${-new Date().getTimezoneOffset()}&${asked}`),
       call("GET", `/api/answers?by=place&${asked}`),
     ]);
     if (current()) state.history = { found, more: found.length === PAGE, hours, places };
