@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -64,6 +65,12 @@ class Desk:
             self.keeper.submit(people.invite(f"invitation of {login}", role, group, "", "test", now))
             self.keeper.submit(people.accept(f"invitation of {login}", login, name, _ENCODED, now))
         return login
+
+    def acts_of(self, incident_id: str) -> list[str]:
+        """What stands in the stored timeline of an incident, in order."""
+        with contextlib.closing(sqlite3.connect(self.store.path)) as db:
+            rows = db.execute("SELECT kind FROM timeline WHERE incident_id = ? ORDER BY seq", (incident_id,))
+            return [kind for (kind,) in rows]
 
     async def sign_in(self, client: httpx.AsyncClient, name: str = "Asha", role: Role = "operator") -> None:
         body = {"login": self.person(name, role), "password": PASSWORD}
