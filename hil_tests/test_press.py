@@ -10,7 +10,7 @@ import pytest
 from hil_tests.world import World
 
 short = pytest.mark.short
-TRIES, EXACT_MS = 8, 2.0
+TRIES, STABLE_MS, MARGIN_MS = 8, 5.0, 1.0
 
 
 @short
@@ -79,7 +79,7 @@ async def test_I2_contacts_count_as_a_hand_makes_them(world: World, ms: list[flo
     for _ in range(TRIES):
         before = world.centre.presses()
         truly = await world.bench.bounce("police", ms)
-        if all(abs(was - wanted) < EXACT_MS for was, wanted in zip(truly, ms, strict=True)):
+        if all(_as_meant(was, wanted) for was, wanted in zip(truly, ms, strict=True)):
             break
         await asyncio.sleep(2)  # a hand that was late: what came of it says nothing
         await world.rest()
@@ -90,6 +90,13 @@ async def test_I2_contacts_count_as_a_hand_makes_them(world: World, ms: list[flo
     await world.centre.stored(before + presses + 1)
     await asyncio.sleep(1)
     assert world.centre.presses() == before + presses + 1
+
+
+def _as_meant(was_ms: float, wanted_ms: float) -> bool:
+    """A busy machine is late: what counts is on which side of the stable window it has come."""
+    if wanted_ms < STABLE_MS:
+        return was_ms < STABLE_MS - MARGIN_MS
+    return was_ms > STABLE_MS + MARGIN_MS
 
 
 async def test_two_buttons_at_once_are_two_presses_of_one_incident(world: World) -> None:
