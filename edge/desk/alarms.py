@@ -149,6 +149,10 @@ def _apart_m(one: Box, other: Box) -> float:
 
 
 def _common_name(group: Sequence[Box]) -> str:
+    """What their names have in common ("Bus stand, gate 1", "Bus stand, gate 2"), else their road."""
+    heads = {b.name.rpartition(", ")[0] for b in group}
+    if len(heads) == 1 and heads != {""}:
+        return heads.pop()
     roads = {b.place.civic.RD for b in group if b.place is not None} - {""}
     if len(roads) == 1:
         return roads.pop()

@@ -39,11 +39,15 @@ def found(boxes: list[Box], broker: str = "") -> list[tuple[str, int]]:
     return [(a.kind, len(a.devices)) for a in alarms.listed()]
 
 
-def test_a_dark_junction_is_one_alarm_and_is_called_by_its_road() -> None:
+def test_a_dark_junction_is_one_alarm_and_is_called_by_what_its_boxes_share() -> None:
     alarms = Alarms()
-    alarms.refresh([silent(n, 10 * n, road="Station Road") for n in range(4)] + [box(9, 5000)], "", NOW)
+    boxes = [silent(n, 10 * n, road="Station Road") for n in range(4)]
+    alarms.refresh([*boxes, box(9, 5000)], "", NOW)
     (alarm,) = alarms.listed()
     assert (alarm.kind, alarm.name, len(alarm.devices)) == ("junction", "Station Road", 4)
+    named = [b.model_copy(update={"name": f"Bus stand, gate {n}"}) for n, b in enumerate(boxes)]
+    alarms.refresh([*named, box(9, 5000)], "", NOW)
+    assert [a.name for a in alarms.listed()] == ["Bus stand"]
 
 
 def test_a_junction_of_which_one_box_speaks_is_not_dark() -> None:

@@ -45,7 +45,7 @@ function alertCard(state, incident, first) {
       h("p", { class: "service" }, known(incident.service), " ", h("span", { class: "routing" }, incident.routing))),
     h("div", { class: "where" },
       h("p", { class: "name", id: `n-${id}` }, incident.name),
-      h("p", { class: "address" }, address(incident.place), " ", h("span", { class: "device" }, incident.device)),
+      h("p", { class: "address" }, address(incident), " ", h("span", { class: "device" }, incident.device)),
       incident.level > 0 && h("p", { class: "escalated" }, icon("up"), t("escalated", { who: reached(state, incident) })),
       kind === "duress" && h("p", { class: "note" }, t("duress_note")),
       kind === "test" && incident.question !== "asked" && h("p", { class: "note" }, t("test_note"))),
@@ -66,7 +66,7 @@ export function waits(state, incident) {
   const told = h("span", { class: "since" }, t("waiting", { t: duration(waited) }));
   if (incident.test || !state.info) return h("p", { class: "waits", role: "timer" }, told, again);
   const target = state.info.answer_s;
-  const left = Math.ceil(target - waited);
+  const left = Math.min(target, Math.ceil(target - waited)); // clocks differ a little
   return h("div", { class: `waits${left <= 0 ? " late" : ""}`, role: "timer" },
     h("p", { class: "left" }, left > 0 ? t("left", { t: duration(left) }) : t("over", { t: duration(-left) })),
     h("progress", { max: target, value: Math.max(0, Math.min(target, left)), "aria-label": t("target", { s: target }) }),

@@ -21,7 +21,7 @@ export function boxView(state) {
     h("a", { class: "back", href: link("boxes") }, `← ${t("boxes")}`),
     h("header", {}, icon(ICONS[is]),
       h("div", {}, h("h1", { tabindex: -1 }, box.name || box.device),
-        h("p", { class: "note" }, [box.device, address(box.place)].filter(Boolean).join(" · ")),
+        h("p", { class: "note" }, [box.device, address(box)].filter(Boolean).join(" · ")),
         h("p", { class: "is" }, t(`is_${is}`), box.place && [" · ", h("a", { href: link("map", "", { box: box.device }) }, t("map_open"))]))),
     box.alarms.length > 0 && h("ul", { class: "troubles", "aria-label": t("alarms") }, box.alarms.map((a) =>
       h("li", { class: a.severity }, icon(a.severity === "alarm" ? "silent" : "warn"), alarmWord(a)))),

@@ -21,7 +21,7 @@ export function incidentView(state) {
       h("header", {}, icon(kind),
         h("div", {}, h("p", { class: "kind" }, t(`ring_${kind}`), " · ", known(incident.service), " ", incident.routing),
           h("h2", { id: "incident-name", tabindex: -1 }, incident.name),
-          h("p", { class: "note" }, address(incident.place)))),
+          h("p", { class: "note" }, address(incident)))),
       kind === "duress" && incident.state !== "closed" && h("p", { class: "callout" }, t("duress_note")),
       steps(incident),
       incident.state === "open" && h("div", { class: "clock", "data-key": "clock" }, waits(state, incident)),

@@ -20,9 +20,10 @@ export function when(utc) {
 // With the day, for paper.
 export const whenFull = (utc) => new Date(utc).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "medium", hour12: false });
 
-export function address(place) {
+// What its name does not say already.
+export function address({ name, place }) {
   const { LOC, RD, A3 } = place?.civic ?? {};
-  return [LOC, RD, A3].filter(Boolean).join(", ");
+  return [LOC === name ? "" : LOC, RD, A3].filter(Boolean).join(", ");
 }
 
 const ROWS = 50;
