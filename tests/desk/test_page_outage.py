@@ -68,6 +68,19 @@ async def test_I2_I3_nothing_is_lost_or_doubled_while_broker_desk_and_page_die(
         await observer.close()
 
 
+async def test_the_page_alarms_by_itself_while_the_desk_is_stopped(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "s", roles=())
+    async with stack, page_at(stack) as page:
+        stack.launcher.suspend("desk")
+        try:
+            await expect(page.locator(".bar.gone")).to_be_visible(timeout=LONG_S * 1000)
+            await expect(page.locator("html")).to_have_attribute("data-ringing", "desk")
+        finally:
+            stack.launcher.resume("desk")
+        await expect(page.locator(".bar.gone")).to_have_count(0, timeout=LONG_S * 1000)
+        await expect(page.locator("html")).to_have_attribute("data-ringing", "")
+
+
 async def call(stack: Stack, observer: Observer, page: Page, trouble: str, moment: str) -> None:
     """A press, its acknowledgement, its end; and at a moment of it the trouble."""
     known = set(observer.presses)
