@@ -388,7 +388,7 @@ class Book:
             Conflict: somebody else was first, or the incident is past that state.
         """
         incident = self.get(incident_id)
-        if incident.state == state and incident.by == who.name:
+        if incident.state == state and (incident.by, incident.assigned) == (who.name, who.login):
             return Outcome()
         if incident.state == "closed":
             raise Conflict("the incident is closed; reopen it first")

@@ -142,6 +142,14 @@ def test_what_a_program_acknowledged_does_not_wait_for_a_page(shift: Shift) -> N
     assert kinds(shift.wait(1000)) == []
 
 
+def test_of_two_people_of_one_name_only_the_first_has_it(shift: Shift) -> None:
+    shift.press()
+    shift.act(Seen(uid(1)))
+    assert shift.act(Seen(uid(1))).rows == [], "her second click"
+    with pytest.raises(Conflict, match="Asha was first"):
+        shift.act(Seen(uid(1)), Actor("Asha", SCOPES["operator"], "asha-2"))
+
+
 def test_an_incident_is_handed_to_somebody_who_works_with_incidents(shift: Shift) -> None:
     shift.press()
     with pytest.raises(Conflict, match="acknowledge the alert first"):
