@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import heapq
+import math
 import random
 import shutil
 import sqlite3
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
+from edge import __version__
 from edge.bench import Report, Spread, need_real_disk, progress
 from edge.clock import ManualClock, SystemClock
 from edge.desk.book import Contact, Rules
@@ -246,6 +248,7 @@ class Year:
             name=box.name,
             place=box.place,
             services=dict(box.services),
+            version=__version__,
         )
 
     def _health(self, box: Box) -> Health:
@@ -282,9 +285,15 @@ class Year:
         for box in self.boxes:
             for slot in slots:
                 self.rows += 1
-                hour = slot % DAY_S / 3600
-                temp_c = 38 + 12 * (1 - abs(hour - 9) / 15) + slot // 3600 % 7 / 3
-                yield box.device, slot, round(temp_c, 1), 9000 - slot % 900, 200 + slot % 40
+                # Hottest at 9 h UTC, which is the early afternoon of Sagar; a disk that fills and is cleaned.
+                temp_c = 44 + 7 * math.cos((slot % DAY_S / 3600 - 9) / 24 * math.tau) + slot // SLOT_S % 5 / 5
+                yield (
+                    box.device,
+                    slot,
+                    round(temp_c, 1),
+                    9000 - slot // 3600 % 240 * 10,
+                    200 + slot // SLOT_S % 9,
+                )
 
     # -- time, and what follows ----------------------------------------------------------------
 

@@ -83,7 +83,7 @@ function table(state, boxes) {
 
 function line(state, box) {
   const is = boxState(state, box);
-  const cell = (name, ...inside) => h("td", { "data-label": t(`col_${name}`) }, h("span", {}, inside));
+  const cell = (name, ...inside) => h("td", { class: name, "data-label": t(`col_${name}`) }, h("span", {}, inside));
   const told = box.alarms.map(alarmWord).join(" · ");
   return h("tr", { "data-key": box.device, class: is },
     h("td", { class: "is" }, icon(ICONS[is]), h("span", {}, h("b", {}, t(`is_${is}`)), is !== "fine" && told && told !== t("silent") && h("span", { class: "sub" }, told))),
