@@ -26,6 +26,11 @@ BENCHES: dict[str, tuple[str, str]] = {
     "press": ("edge.sim.bench_press", "from the edge to lamp, tone, disk, broker and browser"),
     "start": ("edge.callbox.bench_start", "from exec to the button armed"),
     "weight": ("edge.sim.bench_weight", "memory, idle disk writes, size of a heartbeat"),
+    "desk": ("edge.sim.bench_desk", "a city of boxes: from publish to store and browser; cost of a box"),
+    "year": (
+        "edge.sim.bench_year",
+        "a desk with a year behind it: how long its pages take to open",
+    ),
     "faults": ("edge.sim.bench_faults", "presses counted through crashes, dead disks and dead brokers"),
 }
 SLOW_ENOUGH_US = 20

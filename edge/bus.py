@@ -16,7 +16,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import zmq
 
@@ -34,6 +34,13 @@ PROCESS = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 Handler = Callable[[str, Any], None]
 """Called with the sender's process name and the message."""
 _KINDS = {model: kind for kind, model in BUS.items()}
+
+
+class BusEnd(Protocol):
+    """What a part of a box needs of the bus, whatever carries it."""
+
+    def on(self, model: type[Model], handler: Handler) -> None: ...
+    def publish(self, message: Model) -> None: ...
 
 
 class Bus:

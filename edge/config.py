@@ -35,6 +35,9 @@ def _usable(path: Path) -> Path:
 FilePath = Annotated[Path, AfterValidator(_usable)]
 
 
+ShortName = Annotated[Text, Field(min_length=1, max_length=60)]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
@@ -170,6 +173,15 @@ class ClockSet(Section):
     faketime_file: FilePath | None = None
 
 
+class DeskContact(Section):
+    """Whom an operator can send to an incident."""
+
+    key: Name
+    name: ShortName
+    number: Routing
+    service: Name
+
+
 class Desk(Section):
     """The operator desk at the centre."""
 
@@ -190,6 +202,22 @@ class Desk(Section):
     silent_after_s: Seconds = 90
     """A box unheard-of for this long is an alarm."""
     presence_s: Seconds = 10
+    answer_s: Seconds = 15
+    """An alert that nobody has acknowledged goes on to the next group after this long."""
+    groups: Annotated[tuple[ShortName, ...], Field(min_length=1, max_length=8)] = ("Control room",)
+    """Who answers, in the order in which alerts reach them."""
+    contacts: Annotated[tuple[DeskContact, ...], Field(max_length=40)] = (
+        DeskContact(key="police", name="Police control room", number="112", service="police"),
+        DeskContact(key="women", name="Women's helpline", number="181", service="women"),
+        DeskContact(key="medical", name="Ambulance", number="108", service="medical"),
+    )
+    """Whom an operator sends: the city's own list."""
+    tiles: Annotated[str, Field(pattern=r"^(https?://[^\s'\";]{1,200})?$")] = ""
+    """Address of map tiles, with {z}, {x} and {y}; the map is of use without."""
+    tiles_credit: Annotated[str, Field(max_length=200)] = ""
+    """What the owner of the tiles wants to read below them."""
+    https: bool = False
+    """A proxy in front of the desk speaks HTTPS: browsers then send its cookie no other way."""
 
 
 class Sim(Section):

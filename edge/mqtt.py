@@ -24,9 +24,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.backoff import Backoff
 from edge.errors import EdgeError
+from edge.mqtt_client import Connect, connect, properties
 from edge.mqtt_client import Options as Options
 from edge.mqtt_client import Will as Will
-from edge.mqtt_client import connect, properties
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +69,16 @@ class MqttSession:
         on_puback: Callable[[int, str], None],
         will: Callable[[], Will] | None = None,
         alert_waits: Callable[[], bool] = lambda: False,
+        connect: Connect = connect,
     ) -> None:
+        """`connect` makes a connection, in a thread of its own."""
         self._options = options
         self._backoff = backoff
         self._on_up, self._on_down = on_up, on_down
         self._on_message, self._on_puback = on_message, on_puback
         self._will = will
         self._alert_waits = alert_waits
+        self._connect = connect
         self._client: paho.Client | None = None
         self._socket: Any = None
         self._up = False
@@ -199,7 +202,7 @@ class MqttSession:
 
         def work() -> None:
             try:
-                found: paho.Client | Exception = connect(self._options, will, self._prepare)
+                found: paho.Client | Exception = self._connect(self._options, will, self._prepare)
             except Exception as error:
                 found = error
             with contextlib.suppress(RuntimeError):  # the loop may be gone already

@@ -43,7 +43,12 @@ class Will:
     delay_s: int = 10
 
 
-def connect(options: Options, will: Will | None, prepare: Callable[[paho.Client], None]) -> paho.Client:
+Prepare = Callable[[paho.Client], None]
+"""Sets the callbacks of a client that has not connected yet."""
+Connect = Callable[[Options, Will | None, Prepare], paho.Client]
+
+
+def connect(options: Options, will: Will | None, prepare: Prepare) -> paho.Client:
     """A paho client whose TLS handshake is done and whose CONNECT is queued; blocks for all of it.
 
     Raises:

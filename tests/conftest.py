@@ -16,5 +16,16 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rounds", type=int, default=3, help="how often a test that leaves something to chance tries it"
+    )
+
+
+@pytest.fixture(scope="session")
+def rounds(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("rounds"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(SkipList(Path(__file__).with_name("skips.toml")), "skiplist")

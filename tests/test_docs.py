@@ -57,9 +57,9 @@ def test_the_places_that_the_readme_names_are_there() -> None:
 
 
 def test_the_readmes_picture_is_a_screenshot_of_the_desk_and_no_burden() -> None:
-    data = (ROOT / "docs/pictures/desk-alert.png").read_bytes()
+    data = (ROOT / "docs/desk/alert-en-desktop.png").read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    assert struct.unpack(">II", data[16:24])[0] == 1440
+    assert struct.unpack(">II", data[16:24])[0] == 1280
     assert len(data) < 300_000
 
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from edge import supervision
-from edge.bus import Bus
+from edge.bus import BusEnd
 from edge.callbox.button import ContactEvent, What
 from edge.callbox.incident import PRESSED_SHOWN_NS, Filing, IncidentBook
 from edge.callbox.panel import Panel
@@ -66,7 +66,7 @@ class Callbox:
         self,
         config: Config,
         clock: Clock,
-        bus: Bus,
+        bus: BusEnd,
         pins: Pins,
         journal: Journal,
         fallback: Journal,

@@ -11,9 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_BODY = 16 * 1024
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _SAFE = frozenset({"GET", "HEAD"})
+_POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self';"
-    " frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -23,15 +22,19 @@ _HEADERS = {
 
 
 class Guard:
-    """ASGI middleware. `hosts`: the names under which browsers may reach this desk.
+    """ASGI middleware. `hosts`: the names under which browsers may reach this desk; `images`: an address of
+    another host that pages may take pictures from, for the map.
 
     A foreign page can make a name of its own point here (DNS rebinding), or post a form here (CSRF): the
     first shows in `Host`, the second in `Origin`.
     """
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], images: str = "") -> None:
         self._app = app
         self._hosts = hosts
+        elsewhere = urlsplit(images)
+        more = f"; img-src 'self' {elsewhere.scheme}://{elsewhere.netloc}" if elsewhere.netloc else ""
+        self._headers = {**_HEADERS, "Content-Security-Policy": _POLICY + more}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,7 +44,7 @@ class Guard:
         async def headed_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(_HEADERS)
+                headers.update(self._headers)
                 api = scope["path"].startswith("/api/")
                 headers.setdefault("Cache-Control", "no-store" if api else "no-cache")
             await send(message)

@@ -43,6 +43,20 @@ class IncidentRow:
     opened_utc: str
     rang_utc: str
     changed_utc: str
+    level: int
+    assigned: str
+    assigned_name: str
+    case_id: str | None
+    dispatched: str
+    """JSON list."""
+    answer_ms: int | None
+    device_name: str
+    service: str
+    silent: bool
+    presses: int
+    road: str
+    lat: float
+    lon: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,19 @@ class BoxRow:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthRow:
+    """A box over five minutes; see `history.HealthPoint`."""
+
+    device: str
+    slot: int
+    heard: int
+    temp_c: float | None
+    disk_free_mb: float | None
+    mem_free_mb: float | None
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimelineRow:
     """One thing that happened; never changed afterwards."""
 
@@ -84,6 +111,27 @@ class TimelineRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonRow:
+    """A person as the desk knows him; replaces the row of the same login."""
+
+    login: str
+    known: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationRow:
+    digest: str
+    known: str
+    over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    digest: str
+    known: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionRow:
     """A person's session, so that a restart of the desk does not send everybody to the login."""
 
@@ -95,7 +143,18 @@ class SessionRow:
     over: bool = False
 
 
-Row = PressRow | IncidentRow | EventRow | BoxRow | TimelineRow | SessionRow
+Row = (
+    PressRow
+    | IncidentRow
+    | EventRow
+    | BoxRow
+    | HealthRow
+    | TimelineRow
+    | SessionRow
+    | PersonRow
+    | InvitationRow
+    | TokenRow
+)
 
 
 def timeline(

@@ -6,12 +6,13 @@ Silence is judged by the desk's own monotonic clock; what a box says of its cloc
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import BaseModel, Field, PrivateAttr, computed_field
 
 from edge.clock import Reading, iso_utc
-from edge.desk.records import Outcome, SendCommand, timeline
+from edge.desk.records import HealthRow, Outcome, SendCommand, timeline
 from edge.errors import Conflict, NotFound, Refused
 from edge.protocol.common import Place
 from edge.protocol.wire import Birth, Command, Event, Health, Result
@@ -24,6 +25,8 @@ GRACE_S = 10.0
 HOT_C = 80.0
 FREE_PERCENT = 10.0
 WORN_PERCENT = 80.0
+SLOT_S = 300
+"""One point of a box's course."""
 
 Fact = str | float | int | bool | None
 
@@ -150,12 +153,41 @@ def _number(facts: Mapping[str, Fact], key: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
+def _point(before: HealthRow | None, health: Health, slot: int) -> HealthRow:
+    facts = health.machine
+    point = HealthRow(
+        health.device,
+        slot,
+        1,
+        _number(facts, "temp_c"),
+        _number(facts, "disk_free_mb"),
+        _number(facts, "mem_free_mb"),
+        health.waiting,
+    )
+    if before is None:
+        return point
+    return replace(
+        point,
+        heard=before.heard + 1,
+        temp_c=max((t for t in (before.temp_c, point.temp_c) if t is not None), default=None),
+        disk_free_mb=min(
+            (d for d in (before.disk_free_mb, point.disk_free_mb) if d is not None), default=None
+        ),
+        mem_free_mb=min((m for m in (before.mem_free_mb, point.mem_free_mb) if m is not None), default=None),
+        waiting=max(before.waiting, point.waiting),
+    )
+
+
 class Roster:
     """All boxes that ever spoke to this desk."""
 
     def __init__(self, silent_after_s: float) -> None:
         self._silent_ns = round(silent_after_s * 1e9)
         self._boxes: dict[str, Box] = {}
+        self._slots: dict[str, HealthRow] = {}
+        """The five minutes under way, by box."""
+        self._hears = True
+        self._hears_since_ns = 0
 
     def load(self, boxes: Iterable[Box], now: Reading) -> None:
         """Fills an empty roster from the store. Monotonic time did not survive: each gets a full period."""
@@ -215,6 +247,12 @@ class Roster:
         if health.session > box.session:
             # Its birth has not come through; what speaks is there.
             box.session, box.online = health.session, True
+        slot = now.utc_ns // 10**9 // SLOT_S * SLOT_S
+        before = self._slots.get(health.device)
+        if before is not None and before.slot != slot:
+            outcome.rows.append(before)
+            before = None
+        self._slots[health.device] = _point(before, health, slot)
         return outcome
 
     def pressed(self, device: str, name: str, place: Place, test: bool, now: Reading) -> None:
@@ -275,11 +313,18 @@ class Roster:
         told = timeline(now, "command", device=device, by=command.by, command=command.name)
         return Outcome([told], [SendCommand(device, command)], boxes=[device])
 
+    def link(self, up: bool, now: Reading) -> None:
+        """The desk's own session with the broker: while it is down silence says nothing about the boxes."""
+        if up and not self._hears:
+            self._hears_since_ns = now.mono_ns
+        self._hears = up
+
     def tick(self, now: Reading) -> Outcome:
         """Finds who fell silent and which commands nobody answered."""
         outcome = Outcome()
         for device, box in self._boxes.items():
-            if not box.silent and now.mono_ns - box._heard_ns >= self._silent_ns:
+            heard_ns = max(box._heard_ns, self._hears_since_ns)
+            if self._hears and not box.silent and now.mono_ns - heard_ns >= self._silent_ns:
                 box.silent, box.silent_since_utc = True, box.heard_utc or iso_utc(now.utc_ns)
                 outcome.rows.append(timeline(now, "silent", device=device))
                 outcome.boxes.append(device)

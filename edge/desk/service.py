@@ -6,15 +6,19 @@ import asyncio
 import contextlib
 import json
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from edge.clock import Clock, iso_utc
-from edge.desk.book import Incident
-from edge.desk.core import Action, Actor, Core, Inbound, Order, Shift
+from edge.desk import views
+from edge.desk.book import Duty, Incident
+from edge.desk.core import Action, Core, Group, Inbound, OnIncident, Order
+from edge.desk.history import History
 from edge.desk.keeper import LATE_S, Keeper
+from edge.desk.people import Actor
 from edge.desk.records import BoxRow, Outcome
 from edge.desk.store import Store
 from edge.desk.stream import Hub
@@ -22,28 +26,12 @@ from edge.errors import Conflict, DeskBusy, NotFound, Refused, StoreError
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 ACT_WAIT_S = 5.0
 """How long an operator's act may wait for the store before the answer says that it does."""
 READ_WAIT_S = 1.0
 TICK_S = 1.0
-
-
-class DeskHealth(BaseModel):
-    """How the desk itself is. Anything but `ok` is shown on every page, in red."""
-
-    ok: bool
-    utc: str
-    broker: bool
-    """The session with the broker is up."""
-    broker_reason: str = ""
-    store: bool
-    """The store answers in time."""
-    store_reason: str = ""
-    pages: int
-    staffed: int
-    """Pages in front of which an operator has begun a shift."""
-    refused: int
-    """Messages refused since start."""
 
 
 class Link:
@@ -57,16 +45,27 @@ class Link:
 class Service:
     """What API and broker talk to; everything in it runs on the loop."""
 
-    def __init__(self, core: Core, clock: Clock, hub: Hub, keeper: Keeper, reader: Store, link: Link) -> None:
+    def __init__(
+        self,
+        core: Core,
+        clock: Clock,
+        hub: Hub,
+        keeper: Keeper,
+        reader: Store,
+        history: History,
+        link: Link,
+    ) -> None:
         self.core = core
         self.hub = hub
         self.link = link
         self._clock = clock
         self._keeper = keeper
         self._reader = reader
+        self._history = history
         self._reading = ThreadPoolExecutor(1, "desk-reader")
         self._recalls: set[asyncio.Task[None]] = set()
         self.refused = 0
+        self._told_alarms: list[dict[str, Any]] = []
 
     # -- from boxes ----------------------------------------------------------------------------
 
@@ -117,12 +116,18 @@ class Service:
         """
         if isinstance(action, Order) and not self.link.up:
             raise Conflict("no session with the broker: the command was not sent")
-        if not isinstance(action, (Order, Shift)) and self.core.book.is_archived(action.incident_id):
-            try:
-                await self.recall(action.incident_id)
-            except StoreError as error:
-                raise DeskBusy(str(error)) from None
-        self._apply(self.core.act(actor, action, self._clock.read()))
+        if isinstance(action, OnIncident):
+            for incident_id in (action.incident_id, action.other_id if isinstance(action, Group) else ""):
+                if self.core.book.is_archived(incident_id):
+                    try:
+                        await self.recall(incident_id)
+                    except StoreError as error:
+                        raise DeskBusy(str(error)) from None
+        await self.apply(self.core.act(actor, action, self._clock.read()))
+
+    async def apply(self, outcome: Outcome) -> None:
+        """Returns when it is stored; raises DeskBusy."""
+        self._apply(outcome)
         await self._stored()
 
     async def _stored(self) -> None:
@@ -154,6 +159,10 @@ class Service:
             raise NotFound(f"no incident {incident_id}")
         return found
 
+    async def read(self, what: Callable[[History], T]) -> T:
+        """Asks the history, in its thread. Raises StoreError."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, what, self._history)
+
     async def timeline(self, incident_id: str) -> list[dict[str, Any]]:
         """As the store has it, after waiting a moment for what is on its way there."""
         with contextlib.suppress(TimeoutError):
@@ -162,10 +171,10 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reading, self._reader.timeline, incident_id)
 
-    def health(self) -> DeskHealth:
+    def health(self) -> views.DeskHealth:
         late_s = self._keeper.late_s()
         store_reason = self._keeper.fault or (f"no answer for {late_s:.0f} s" if late_s > LATE_S else "")
-        return DeskHealth(
+        return views.DeskHealth(
             ok=self.link.up and not store_reason,
             utc=iso_utc(self._clock.utc_ns()),
             broker=self.link.up,
@@ -177,14 +186,38 @@ class Service:
             refused=self.refused,
         )
 
+    def duty(self) -> Duty:
+        """Who watches now: persons with a page open, on shift."""
+        logins = {s.login for s in self.hub.sessions() if s.on_shift}
+        people = [p for p in map(self.core.people.active, logins) if p is not None]
+        return Duty(
+            frozenset(p.login for p in people),
+            frozenset(p.group for p in people if "act" in p.actor().scopes),
+        )
+
     def picture(self, actor: Actor, on_shift: bool) -> dict[str, Any]:
         """Everything a page starts from."""
+        whole = "view" in actor.scopes
+        incidents = [plain(i) for i in self.core.book.listed()]
+        boxes = [plain(b) for b in self.core.roster.listed()]
         return {
-            "you": {"name": actor.name, "role": actor.role, "on_shift": on_shift},
+            "you": plain(self.me(actor, on_shift)),
             "health": plain(self.health()),
-            "incidents": [plain(i) for i in self.core.book.listed()],
-            "boxes": [plain(b) for b in self.core.roster.listed()],
+            "alarms": [plain(a) for a in self.core.alarms.listed()],
+            "incidents": incidents if whole else [views.redacted_incident(i) for i in incidents],
+            "boxes": boxes if whole else [views.redacted(b) for b in boxes],
         }
+
+    def me(self, actor: Actor, on_shift: bool) -> views.Me:
+        person = self.core.people.active(actor.login) if actor.login else None
+        return views.Me(
+            name=actor.name,
+            login=actor.login,
+            role=actor.role,
+            scopes=sorted(actor.scopes),
+            group=person.group if person is not None else 0,
+            on_shift=on_shift,
+        )
 
     # -- time ----------------------------------------------------------------------------------
 
@@ -195,14 +228,23 @@ class Service:
             await asyncio.sleep(TICK_S)
 
     def tick(self) -> None:
-        self._apply(self.core.tick(self._clock.read()))
+        self._apply(self.core.tick(self.duty(), self._clock.read()))
+        self.tell_alarms()
         self.tell_health()
+
+    def tell_alarms(self) -> None:
+        """To every page, when they are not what was told last."""
+        alarms = [plain(a) for a in self.core.alarms.listed()]
+        if alarms != self._told_alarms:
+            self._told_alarms = alarms
+            self.hub.publish("alarms", alarms, views.redacted)
 
     def tell_health(self) -> None:
         self.hub.publish("tick", plain(self.health()))
 
     def link_changed(self, up: bool, reason: str = "") -> None:
         self.link.up, self.link.reason = up, reason
+        self.core.link(up, self._clock.read())
         self.tell_health()
 
     def close(self) -> None:
@@ -212,9 +254,9 @@ class Service:
     def _apply(self, outcome: Outcome) -> None:
         self._keeper.submit(outcome)
         for incident_id in outcome.incidents:
-            self.hub.publish("incident", plain(self.core.book.get(incident_id)))
+            self.hub.publish("incident", plain(self.core.book.get(incident_id)), views.redacted_incident)
         for device in outcome.boxes:
-            self.hub.publish("box", plain(self.core.roster.get(device)))
+            self.hub.publish("box", plain(self.core.roster.get(device)), views.redacted)
 
 
 def box_row(core: Core, device: str) -> BoxRow:

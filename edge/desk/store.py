@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,9 +19,22 @@ from pydantic import BaseModel, ValidationError
 
 from edge.clock import Reading
 from edge.desk import audit
-from edge.desk.book import KEEP_CLOSED, Incident, TakenPress
+from edge.desk.book import KEEP_CLOSED, Dispatched, Incident, TakenPress
 from edge.desk.core import SEEN_EVENTS, Core
-from edge.desk.records import BoxRow, EventRow, IncidentRow, PressRow, Row, SessionRow, TimelineRow
+from edge.desk.people import Invitation, Person, Token
+from edge.desk.records import (
+    BoxRow,
+    EventRow,
+    HealthRow,
+    IncidentRow,
+    InvitationRow,
+    PersonRow,
+    PressRow,
+    Row,
+    SessionRow,
+    TimelineRow,
+    TokenRow,
+)
 from edge.desk.roster import Box
 from edge.errors import StoreError
 from edge.protocol.wire import Alert
@@ -83,22 +96,88 @@ def _chain(db: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (_FIRST, _chain)
+_PEOPLE = """
+ALTER TABLE incidents ADD COLUMN level INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE incidents ADD COLUMN assigned TEXT NOT NULL DEFAULT '';
+ALTER TABLE incidents ADD COLUMN assigned_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE incidents ADD COLUMN case_id TEXT;
+ALTER TABLE incidents ADD COLUMN dispatched TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE incidents ADD COLUMN answer_ms INTEGER;
+ALTER TABLE incidents ADD COLUMN device_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE incidents ADD COLUMN service TEXT NOT NULL DEFAULT '';
+ALTER TABLE incidents ADD COLUMN silent INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE incidents ADD COLUMN presses INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE incidents ADD COLUMN road TEXT NOT NULL DEFAULT '';
+ALTER TABLE incidents ADD COLUMN lat REAL NOT NULL DEFAULT 0;
+ALTER TABLE incidents ADD COLUMN lon REAL NOT NULL DEFAULT 0;
+CREATE INDEX incidents_by_case ON incidents (case_id) WHERE case_id IS NOT NULL;
+CREATE INDEX incidents_by_opening ON incidents (opened_utc);
+CREATE INDEX incidents_live ON incidents (ordinal) WHERE state <> 'closed';
+CREATE TABLE people (login TEXT PRIMARY KEY, known TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE invitations (digest TEXT PRIMARY KEY, known TEXT NOT NULL, over INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE tokens (digest TEXT PRIMARY KEY, known TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX timeline_by_person ON timeline (by, seq) WHERE by <> '';
+UPDATE sessions SET over = 1;
+CREATE TABLE health (
+    device TEXT NOT NULL, slot INTEGER NOT NULL, heard INTEGER NOT NULL, temp_c REAL, disk_free_mb REAL,
+    mem_free_mb REAL, waiting INTEGER NOT NULL, PRIMARY KEY (device, slot)
+) WITHOUT ROWID;
+CREATE TABLE health_hours (
+    device TEXT NOT NULL, slot INTEGER NOT NULL, heard INTEGER NOT NULL, temp_c REAL, disk_free_mb REAL,
+    mem_free_mb REAL, waiting INTEGER NOT NULL, PRIMARY KEY (device, slot)
+) WITHOUT ROWID;
+CREATE TRIGGER health_grows AFTER INSERT ON health BEGIN
+    INSERT INTO health_hours VALUES (NEW.device, NEW.slot / 3600 * 3600, NEW.heard, NEW.temp_c,
+        NEW.disk_free_mb, NEW.mem_free_mb, NEW.waiting)
+    ON CONFLICT (device, slot) DO UPDATE SET heard = heard + excluded.heard,
+        temp_c = coalesce(max(temp_c, excluded.temp_c), temp_c, excluded.temp_c),
+        disk_free_mb = coalesce(min(disk_free_mb, excluded.disk_free_mb), disk_free_mb,
+            excluded.disk_free_mb),
+        mem_free_mb = coalesce(min(mem_free_mb, excluded.mem_free_mb), mem_free_mb, excluded.mem_free_mb),
+        waiting = max(waiting, excluded.waiting);
+    DELETE FROM health WHERE device = NEW.device AND slot < NEW.slot - 8 * 86400;
+    DELETE FROM health_hours WHERE device = NEW.device AND slot < NEW.slot - 400 * 86400;
+END;
+"""
+
+
+def _describe(db: sqlite3.Connection) -> None:
+    """Gives the rows of incidents what lists and figures ask for, which stood in their alerts alone."""
+    rows = db.execute(
+        "SELECT incident_id, json_extract(alert, '$.name'), json_extract(alert, '$.press.service'),"
+        " json_extract(alert, '$.press.silent'), coalesce(json_extract(alert, '$.place.civic.RD'), ''),"
+        " json_extract(alert, '$.place.lat'), json_extract(alert, '$.place.lon')"
+        " FROM presses GROUP BY incident_id HAVING rowid = min(rowid)"
+    ).fetchall()
+    db.executemany(
+        "UPDATE incidents SET device_name = ?2, service = ?3, silent = coalesce(?4, 0), road = ?5,"
+        " lat = ?6, lon = ?7, presses = (SELECT count(*) FROM presses p WHERE p.incident_id = ?1)"
+        " WHERE incident_id = ?1",
+        rows,
+    )
+
+
+MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (_FIRST, _chain, _PEOPLE, _describe)
 """Step n takes the schema from version n to n + 1 (PRAGMA user_version), each in one transaction."""
 
+_INCIDENT = [field.name for field in fields(IncidentRow)]
+_UPSERT_INCIDENT = (  # nothing but the names of a class's fields goes into the text
+    f"INSERT INTO incidents ({', '.join(_INCIDENT)}) VALUES ({', '.join('?' * len(_INCIDENT))})"  # noqa: S608
+    f" ON CONFLICT (incident_id) DO UPDATE SET {', '.join(f'{n} = excluded.{n}' for n in _INCIDENT[1:])}"
+    " WHERE excluded.version >= incidents.version"
+)
 _SQL: dict[type[Row], str] = {
     # The key makes a press count once even if everything above failed to see that it came before (I2).
     PressRow: "INSERT OR IGNORE INTO presses (press_id, incident_id, device, test, received_utc, alert)"
     " VALUES (?, ?, ?, ?, ?, ?)",
-    IncidentRow: "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (incident_id) DO UPDATE SET state = excluded.state, version = excluded.version,"
-    " test = excluded.test, question = excluded.question, by = excluded.by,"
-    " disposition = excluded.disposition, ordinal = excluded.ordinal, rang_utc = excluded.rang_utc,"
-    " changed_utc = excluded.changed_utc"
-    " WHERE excluded.version >= incidents.version",
+    IncidentRow: _UPSERT_INCIDENT,
     EventRow: "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?)",
     BoxRow: "INSERT INTO boxes VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET known = excluded.known",
     SessionRow: "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?)",
+    HealthRow: "INSERT OR IGNORE INTO health VALUES (?, ?, ?, ?, ?, ?, ?)",
+    PersonRow: "INSERT OR REPLACE INTO people VALUES (?, ?)",
+    InvitationRow: "INSERT OR REPLACE INTO invitations VALUES (?, ?, ?)",
+    TokenRow: "INSERT OR REPLACE INTO tokens VALUES (?, ?)",
     TimelineRow: "INSERT INTO timeline (seq, kind, incident_id, device, by, data, utc, mono_ns, boot_id,"
     " trust, box_stamp, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 }
@@ -243,10 +322,15 @@ class Store:
         whole = {i.incident_id: i for i in [*live, *recent]}
         ids = (str(r[0]) for r in self._all("SELECT incident_id FROM incidents", ()))
         last = self._all("SELECT coalesce(max(ordinal), 0) FROM incidents", ())[0][0]
-        core.book.load(whole.values(), (i for i in ids if i not in whole), int(last))
+        core.book.load(whole.values(), (i for i in ids if i not in whole), int(last), now)
         core.roster.load((_read(Box, r[0]) for r in self._all("SELECT known FROM boxes", ())), now)
         events = self._all("SELECT event_id FROM events ORDER BY rowid DESC LIMIT ?", (SEEN_EVENTS,))
         core.load_events(str(r[0]) for r in reversed(events))
+        core.people.load(
+            [_read(Person, r[0]) for r in self._all("SELECT known FROM people", ())],
+            [_read(Invitation, r[0]) for r in self._all("SELECT known FROM invitations WHERE NOT over", ())],
+            [_read(Token, r[0]) for r in self._all("SELECT known FROM tokens", ())],
+        )
 
     def sessions(self) -> list[SessionRow]:
         """Those that are not over."""
@@ -272,8 +356,7 @@ class Store:
 
     def _incidents(self, where: str, values: tuple[Any, ...]) -> list[Incident]:
         rows = self._all(  # `where` is one of this module's own texts
-            "SELECT incident_id, device, state, version, test, question, by, disposition, ordinal,"  # noqa: S608
-            f" opened_utc, rang_utc, changed_utc FROM incidents WHERE {where}",
+            f"SELECT {', '.join(_INCIDENT)} FROM incidents WHERE {where}",  # noqa: S608
             values,
         )
         return [self._incident(IncidentRow(*row)) for row in rows]
@@ -311,6 +394,12 @@ class Store:
             opened_utc=row.opened_utc,
             rang_utc=row.rang_utc,
             changed_utc=row.changed_utc,
+            level=row.level,
+            assigned=row.assigned,
+            assigned_name=row.assigned_name,
+            case_id=row.case_id,
+            dispatched=[Dispatched.model_validate(d) for d in json.loads(row.dispatched)],
+            answer_ms=row.answer_ms,
             presses=[TakenPress.of(alert, utc) for alert, utc in taken],
         )
 

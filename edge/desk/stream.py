@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from edge.desk.sessions import Session
@@ -17,8 +17,10 @@ MAX_WAITING = 2000
 class Stream:
     """One connected page."""
 
-    def __init__(self, session: Session | None) -> None:
+    def __init__(self, session: Session | None, whole: bool) -> None:
         self.session = session
+        self.whole = whole
+        """False: it gets what is left without personal data."""
         self._waiting: asyncio.Queue[str | None] = asyncio.Queue(MAX_WAITING)
 
     def put(self, frame: str) -> None:
@@ -58,20 +60,30 @@ class Hub:
 
     @property
     def staffed(self) -> int:
-        """Pages in front of which an operator has begun a shift."""
-        return sum(1 for s in self._streams if s.session is not None and s.session.on_shift)
+        """People on shift with a page open; one with two pages is one."""
+        return len({session.login for session in self.sessions() if session.on_shift})
 
-    def publish(self, kind: str, data: Any) -> None:
-        """To every page; `data` is plain JSON."""
+    def sessions(self) -> Iterator[Session]:
+        """Of the connected pages; one with two pages comes twice."""
+        return (s.session for s in self._streams if s.session is not None)
+
+    def publish(self, kind: str, data: Any, redact: Callable[[Any], Any] = lambda data: data) -> None:
+        """To every page; `data` is plain JSON, `redact` makes of it what those may see who only look."""
         self._id += 1
-        if self._streams:
-            frame = _frame(kind, data, self._id)
-            for stream in tuple(self._streams):
-                stream.put(frame)
+        if not self._streams:
+            return
+        frame = _frame(kind, data, self._id)
+        less = ""
+        for stream in tuple(self._streams):
+            if not stream.whole:
+                less = less or _frame(kind, redact(data), self._id)
+            stream.put(frame if stream.whole else less)
 
-    async def follow(self, session: Session | None, picture: Callable[[], Any]) -> AsyncIterator[str]:
+    async def follow(
+        self, session: Session | None, whole: bool, picture: Callable[[], Any]
+    ) -> AsyncIterator[str]:
         """The frames of a new page, `picture` first; nothing that changes after it is missed."""
-        stream = Stream(session)
+        stream = Stream(session, whole)
         stream.put(_frame("snapshot", picture(), self._id))
         self._streams.add(stream)
         frames = stream.frames()

@@ -8,7 +8,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from edge.bus import Bus
+from edge.bus import BusEnd
 from edge.clock import Clock
 from edge.media.player import Act, Play, Player
 from edge.media.prompts import Prompts
@@ -26,7 +26,7 @@ class Media:
     """One box's voice on the bus."""
 
     def __init__(
-        self, languages: Iterable[Language], prompts: Prompts, card: Card, bus: Bus, clock: Clock
+        self, languages: Iterable[Language], prompts: Prompts, card: Card, bus: BusEnd, clock: Clock
     ) -> None:
         self._player = Player(languages)
         self._prompts = prompts

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import secrets
 import shutil
 import ssl
 import statistics
@@ -24,7 +25,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -33,10 +34,13 @@ from edge.bench import Report, Spread, need_real_disk, need_syncing_disk, progre
 from edge.clock import SystemClock
 from edge.errors import SetupFailed
 from edge.sim.observer import Observer, at_least
-from edge.sim.operator import Operator
+from edge.sim.operator import Operator, invitation
 from edge.sim.stack import CITY, Stack
 from edge.store.files import RealFiles
 from edge.store.journal import SEGMENT, SLOT
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
 
 HOLD_S = 0.15
 REST_S = 0.3
@@ -110,8 +114,12 @@ class BrokerFloor:
 
 
 @asynccontextmanager
-async def browser_at(stack: Stack, seen: dict[str, int], clock: SystemClock) -> AsyncIterator[None]:
-    """Real Chromium at the desk, a shift begun; `seen` gets press id -> when its handler had run."""
+async def page_at(stack: Stack, role: str = "operator") -> AsyncIterator[Page]:
+    """A page of real Chromium at the desk, a person signed in.
+
+    Raises:
+        SetupFailed: playwright or Chromium is not there.
+    """
     try:
         from playwright.async_api import async_playwright
     except ImportError as error:
@@ -122,14 +130,24 @@ async def browser_at(stack: Stack, seen: dict[str, int], clock: SystemClock) -> 
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
         page = await browser.new_page()
-        await page.expose_function("handled", lambda press: seen.setdefault(press, clock.mono_ns()))
-        await page.goto(f"{stack.desk_url}/#token={stack.token}")
-        await page.fill("input[name=name]", "Bench")
+        secret = await invitation(stack.desk_url, stack.token, role=role)
+        await page.goto(f"{stack.desk_url}/#invitation={secret}")
+        await page.fill("input[name=name]", "Browser")
+        await page.fill("input[name=login]", "browser")
+        await page.fill("input[name=password]", secrets.token_urlsafe(16))
         await page.click("button.primary")
         await page.wait_for_selector("#list .quiet, #alerts .alert")
+        yield page
+        await browser.close()
+
+
+@asynccontextmanager
+async def browser_at(stack: Stack, seen: dict[str, int], clock: SystemClock) -> AsyncIterator[None]:
+    """A page that watches; `seen` gets press id -> when its handler had run."""
+    async with page_at(stack) as page:
+        await page.expose_function("handled", lambda press: seen.setdefault(press, clock.mono_ns()))
         await page.evaluate(LISTEN)
         yield
-        await browser.close()
 
 
 class Presses:

@@ -13,6 +13,7 @@ from edge.errors import SetupFailed
 from edge.sim.broker import free_port
 from edge.sim.observer import Observer
 from edge.sim.once import once
+from edge.sim.operator import invitation
 from edge.sim.stack import SERVICES, Stack
 
 PORT = 8080
@@ -85,10 +86,11 @@ async def _serve(stack: Stack, observer: Observer, port: int) -> int:
 
     page = BoxPage(stack, observer, port)
     await page.start()
+    secret = await invitation(stack.desk_url, stack.token, role="supervisor")
     print(
         f"""
-  the desk   {stack.desk_url}/
-  its token  {stack.token}
+  the desk   {stack.desk_url}/#invitation={secret}
+             (the first time: choose a name and a password; later {stack.desk_url}/)
   the box    {page.url}
 
   Open both. Press a button on the box's page, or in another terminal, in this folder:

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import http.client
 import json
+import re
+import secrets
 import socket
 import threading
 from collections.abc import Callable
@@ -25,11 +27,15 @@ OnEvent = Callable[[str, Any, int], None]
 
 
 class Operator:
-    """One session at the desk; ``async with`` logs in, opens the event stream and begins the shift."""
+    """One session at the desk; ``async with`` comes in, opens the event stream and begins the shift.
+
+    `token` is the administrator's: by it the person is invited, and then signs in as everybody does.
+    """
 
     def __init__(
         self, url: str, token: str, name: str, on_event: OnEvent | None = None, clock: Clock | None = None
     ) -> None:
+        self._url = url
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
         self._token, self._name = token, name
@@ -41,7 +47,11 @@ class Operator:
         self._open = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        await self.call("POST", "/api/session", {"token": self._token, "name": self._name})
+        login = re.sub(r"[^a-z0-9]+", "-", self._name.lower()).strip("-")
+        secret = await invitation(self._url, self._token, login)
+        password = secrets.token_urlsafe(16)
+        body = {"secret": secret, "login": login, "name": self._name, "password": password}
+        await self.call("POST", "/api/invitations/accept", body)
         await self._follow()
         await self.call("POST", "/api/shift", {"on": True})
         return self
@@ -66,29 +76,12 @@ class Operator:
         return await asyncio.to_thread(self._call, method, path, body)
 
     def _call(self, method: str, path: str, body: Any) -> Any:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=ANSWER_S)
-        try:
-            data = None if body is None else json.dumps(body)
-            connection.request(method, path, data, self._headers())
-            answer = connection.getresponse()
-            text = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise SetupFailed(f"the desk does not answer {method} {path}: {error}") from error
-        finally:
-            connection.close()
-        try:
-            found = json.loads(text) if text else None
-        except ValueError:
-            found = text[:200].decode(errors="replace")
-        if answer.status >= 400:
-            reason = found.get("detail") if isinstance(found, dict) else found
-            raise SetupFailed(f"the desk refuses {method} {path}: {answer.status} {reason}")
-        for value in answer.headers.get_all("Set-Cookie", []):
-            self._cookie = value.split(";", 1)[0]
+        found, cookie = _ask(self._url, method, path, body, self._headers())
+        self._cookie = cookie or self._cookie
         return found
 
     def _headers(self) -> dict[str, str]:
-        return {"Content-Type": "application/json", **({"Cookie": self._cookie} if self._cookie else {})}
+        return {"Cookie": self._cookie} if self._cookie else {}
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
@@ -123,3 +116,43 @@ class Operator:
         self._open.set()
         if self._on_event is not None:
             self._on_event(kind, data, at_ns)
+
+
+async def invitation(url: str, token: str, login: str = "", role: str = "operator") -> str:
+    """The secret of an invitation to the desk, made with the administrator's token.
+
+    `login`: if there is such a person it is for a new password, else for a new person.
+
+    Raises:
+        SetupFailed: the desk does not answer, or refuses.
+    """
+    bearer = {"Authorization": f"Bearer {token}"}
+    people, _ = await asyncio.to_thread(_ask, url, "GET", "/api/people", None, bearer)
+    known = any(person["login"] == login for person in people)
+    body = {"role": role, "login": login if known else None}
+    made, _ = await asyncio.to_thread(_ask, url, "POST", "/api/people/invitations", body, bearer)
+    return str(made["secret"])
+
+
+def _ask(url: str, method: str, path: str, body: Any, headers: dict[str, str]) -> tuple[Any, str]:
+    """The answer's JSON, and the cookie that it sets, if it sets one."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=ANSWER_S)
+    try:
+        data = None if body is None else json.dumps(body)
+        connection.request(method, path, data, {"Content-Type": "application/json", **headers})
+        answer = connection.getresponse()
+        text = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise SetupFailed(f"the desk does not answer {method} {path}: {error}") from error
+    finally:
+        connection.close()
+    try:
+        found = json.loads(text) if text else None
+    except ValueError:
+        found = text[:200].decode(errors="replace")
+    if answer.status >= 400:
+        reason = found.get("detail") if isinstance(found, dict) else found
+        raise SetupFailed(f"the desk refuses {method} {path}: {answer.status} {reason}")
+    cookies = answer.headers.get_all("Set-Cookie", [])
+    return found, cookies[-1].split(";", 1)[0] if cookies else ""

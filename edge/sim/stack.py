@@ -40,6 +40,7 @@ class Stack:
         box, desk: what differs from the defaults in the configurations, by section and key, for example
             ``box={"uplink": {"health_s": 1}}``.
         desk_http_port: 0 takes a free one.
+        others: more names that the broker takes for desks; the caller is them.
         watchdog_s: enforced on every program when given.
     """
 
@@ -52,6 +53,8 @@ class Stack:
         box: Mapping[str, Mapping[str, Any]] | None = None,
         desk: Mapping[str, Mapping[str, Any]] | None = None,
         desk_http_port: int = 0,
+        city: str = CITY,
+        others: Iterable[str] = (),
         watchdog_s: float | None = None,
     ) -> None:
         self.folder = folder.absolute()
@@ -67,8 +70,9 @@ class Stack:
         if len(str(longest).encode()) > LONGEST_SOCKET:
             raise SetupFailed(f"{self.folder} is too long a path for Unix sockets: use a shorter one")
         self.pki = Pki(self.folder / "pki")
-        self.broker = Broker(self.folder / "broker", self.pki, CITY, [DESK])
+        self.broker = Broker(self.folder / "broker", self.pki, city, [DESK, *others])
         self.stage = Stage(self.run / "stage.sock", SERVICES)
+        self.city = city
         self._box, self._desk = box or {}, desk or {}
         programs = [self._program(role, "run", role, self.box_config) for role in roles]
         if with_desk:
@@ -132,7 +136,7 @@ class Stack:
         contacts = {s: {"pin": pin, "service": s} for s, pin in zip(SERVICES, (17, 27, 22), strict=True)}
         table: dict[str, Any] = {
             "box": {
-                "city": CITY,
+                "city": self.city,
                 "device": DEVICE,
                 "name": "Bus stand, gate 2",
                 "services": SERVICES,
@@ -162,7 +166,7 @@ class Stack:
         table: dict[str, Any] = {
             "desk": {
                 "id": DESK,
-                "city": CITY,
+                "city": self.city,
                 "data": self.folder / "desk",
                 "broker_host": "127.0.0.1",
                 "broker_port": self.broker.port,

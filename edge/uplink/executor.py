@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from edge import supervision
-from edge.bus import Bus
+from edge.bus import BusEnd
 from edge.clock import Clock
 from edge.errors import StoreError
 from edge.protocol.inner import Done
@@ -31,7 +31,7 @@ class Executor:
         self,
         clock: Clock,
         writer: OutboxWriter,
-        bus: Bus,
+        bus: BusEnd,
         stop: asyncio.Event,
         *,
         make_result: Callable[[str | None, str, Status, str], Result],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from edge import __version__
 from edge.clock import Clock
@@ -23,8 +24,12 @@ FAULT_CHARS = 60
 class Reporter:
     """Makes the messages; the caller sends them."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, clock: Clock, read_machine: Callable[[Path], Facts] = machine.read
+    ) -> None:
+        """`read_machine` gets the data folder and gives the facts of the machine."""
         self._config = config
+        self._read_machine = read_machine
         self._box = config.need_box()
         self._clock = clock
         self._sequence = 0
@@ -73,7 +78,7 @@ class Reporter:
         shed: Iterable[str],
     ) -> Health:
         inputs = watch.last_inputs()
-        facts = machine.read(self._config.paths.data)
+        facts = self._read_machine(self._config.paths.data)
         faults = dict(list(inputs.faults.items())[:MAX_FAULTS])
         if outbox_fault:
             faults["outbox"] = outbox_fault

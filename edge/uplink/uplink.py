@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from edge import supervision
 from edge.backoff import Backoff
-from edge.bus import Bus
+from edge.bus import BusEnd
 from edge.clock import Clock
 from edge.config import Config
 from edge.errors import Refused, StoreError
 from edge.ids import uuid7
 from edge.mqtt import MqttSession, NotConnected, Options, Will
+from edge.mqtt_client import Connect, connect
 from edge.protocol import inbound, topics
 from edge.protocol.common import Model
 from edge.protocol.inner import Alive, Custody, Delivery, Done, Incident, Inputs, PressTold, Sound, Unsettled
@@ -29,6 +31,7 @@ from edge.protocol.wire import (
 )
 from edge.store import outbox
 from edge.store.outbox import Outbox, OutboxWriter, Row
+from edge.uplink import machine
 from edge.uplink.delivery import DeliveryBook
 from edge.uplink.executor import PROCESSES, Executor
 from edge.uplink.inbox import Inbox
@@ -51,7 +54,17 @@ DESK_AWAY_NS = 35_000_000_000
 class Uplink:
     """Everything between this box and the centre."""
 
-    def __init__(self, config: Config, clock: Clock, bus: Bus, store: Outbox, stop: asyncio.Event) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        bus: BusEnd,
+        store: Outbox,
+        stop: asyncio.Event,
+        *,
+        connect: Connect = connect,
+        read_machine: Callable[[Path], machine.Facts] = machine.read,
+    ) -> None:
         self._config = config
         self._box = config.need_box()
         self._clock = clock
@@ -65,7 +78,7 @@ class Uplink:
             repeat_ns=round(u.repeat_s * 1e9),
         )
         self._queue = RowQueue()
-        self._reporter = Reporter(config, clock)
+        self._reporter = Reporter(config, clock, read_machine)
         self._watch = Watch(tuple(p for p in PROCESSES if p != "uplink"), clock.mono_ns())
         self._events_allowed = Allowance(BURST, REFILL_NS)
         self._refusals_allowed = Allowance(BURST, REFILL_NS)
@@ -119,6 +132,7 @@ class Uplink:
             on_puback=self._on_puback,
             will=self._will,
             alert_waits=lambda: self._book.waits() > 0,
+            connect=connect,
         )
         self._inbox = Inbox(
             self._box.device,

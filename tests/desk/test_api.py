@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,29 +13,37 @@ from typing import Any
 import pytest
 
 from edge.clock import ManualClock
-from edge.desk.sessions import SESSION_S, Sessions, read_or_make_token
+from edge.desk.sessions import IDLE_S, SESSION_S, Sessions, read_or_make_token
 from edge.errors import ConfigError, StoreError, Unauthorised
-from tests.desk.conftest import TOKEN, Desk, build
+from tests.desk.conftest import PASSWORD, TOKEN, Desk, build
 from tests.desk.wire import alert, health, uid
 
+DOORS = {
+    ("/api/session", "post"),
+    ("/api/invitations/look", "post"),
+    ("/api/invitations/accept", "post"),
+}
+VALUES = {
+    "device": "box-1",
+    "incident_id": uid(1),
+    "alarm_id": "broker",
+    "login": "asha",
+    "token_id": "0" * 16,
+    "kind": "csv",
+}
 ACTS = f"/api/incidents/{uid(1)}/acts"
 
 
-async def log_in(client: Any, name: str = "Asha") -> None:
-    answer = await client.post("/api/session", json={"token": TOKEN, "name": name})
-    assert answer.status_code == 200
-
-
-async def test_nobody_comes_in_without_the_token(desk: Desk) -> None:
+async def test_nobody_comes_in_without_an_identity(desk: Desk) -> None:
     async with desk.client() as client:
         for path, operations in (await _openapi(desk))["paths"].items():
             for method in operations:
-                if path == "/api/session" and method == "post":
+                if (path, method) in DOORS:
                     continue
-                url = path.replace("{device}", "box-1").replace("{incident_id}", uid(1))
+                url = re.sub(r"\{(\w+)\}", lambda found: VALUES[found[1]], path)
                 answer = await client.request(method.upper(), url)
                 assert answer.status_code == 401, (method, path)
-        wrong = await client.post("/api/session", json={"token": "x" * 22, "name": "Asha"})
+        wrong = await client.post("/api/session", json={"login": desk.person("Asha"), "password": "x" * 22})
         assert wrong.status_code == 401
         assert "set-cookie" not in wrong.headers
         assert (await client.get("/api/boxes", headers={"Authorization": "Bearer x"})).status_code == 401
@@ -43,13 +52,17 @@ async def test_nobody_comes_in_without_the_token(desk: Desk) -> None:
 
 async def test_a_session_is_a_cookie_that_scripts_and_other_sites_cannot_use(desk: Desk) -> None:
     async with desk.client() as client:
-        answer = await client.post("/api/session", json={"token": TOKEN, "name": "Asha"})
+        body = {"login": desk.person("Asha"), "password": PASSWORD}
+        answer = await client.post("/api/session", json=body)
         cookie = answer.headers["set-cookie"].lower()
         assert "httponly" in cookie
         assert "samesite=strict" in cookie
         assert (await client.get("/api/session")).json() == {
             "name": "Asha",
+            "login": "asha",
             "role": "operator",
+            "scopes": ["act", "command", "look", "view"],
+            "group": 0,
             "on_shift": False,
         }
         assert (await client.delete("/api/session")).status_code == 204
@@ -58,12 +71,12 @@ async def test_a_session_is_a_cookie_that_scripts_and_other_sites_cannot_use(des
 
 async def test_a_restart_of_the_desk_sends_nobody_to_the_login(desk: Desk) -> None:
     async with desk.client() as client:
-        await log_in(client)
+        await desk.sign_in(client)
         key = client.cookies["edge_desk"]
         assert (await client.post("/api/shift", json={"on": True})).json()["on_shift"]
         await desk.keeper.stored()
         again = build(desk.store.path.parent)
-        assert again.sessions.find(key).actor.name == "Asha"
+        assert again.sessions.actor(again.sessions.find(key)).name == "Asha"
         assert again.sessions.find(key).on_shift
         await client.delete("/api/session")
         await desk.keeper.stored()
@@ -71,13 +84,20 @@ async def test_a_restart_of_the_desk_sends_nobody_to_the_login(desk: Desk) -> No
             build(desk.store.path.parent).sessions.find(key)
 
 
-def test_a_session_ends_by_itself() -> None:
+def test_a_session_ends_by_itself_and_an_idle_one_sooner_but_not_on_shift(desk: Desk) -> None:
     clock = ManualClock()
-    sessions = Sessions(TOKEN, clock)
-    _, key = sessions.begin(TOKEN, "Asha")
-    clock.advance(SESSION_S - 1)
-    assert sessions.find(key).actor.name == "Asha"
-    clock.advance(1)
+    desk.person("Asha")
+    sessions = Sessions(TOKEN, desk.core.people, clock)
+    watching, key = sessions.begin("asha")
+    _, other = sessions.begin("asha")
+    sessions.shift(watching, True)
+    clock.advance(IDLE_S - 1)
+    assert sessions.actor(sessions.find(other)).name == "Asha"
+    clock.advance(IDLE_S)
+    with pytest.raises(Unauthorised):
+        sessions.find(other)
+    assert sessions.find(key) is watching
+    clock.advance(SESSION_S)
     with pytest.raises(Unauthorised):
         sessions.find(key)
 
@@ -106,7 +126,7 @@ async def test_another_sites_page_can_neither_rebind_a_name_nor_post_a_form(desk
         assert forged.status_code == 403
         own = await client.post(
             "/api/session",
-            json={"token": TOKEN, "name": "Asha"},
+            json={"login": desk.person("Asha"), "password": PASSWORD},
             headers={"Origin": "http://127.0.0.1:8080"},
         )
         assert own.status_code == 200
@@ -134,7 +154,7 @@ async def test_a_body_without_end_is_cut_off(desk: Desk) -> None:
 async def test_an_incidents_whole_way_and_its_timeline(desk: Desk) -> None:
     desk.service.take(alert(1), "alert")
     async with desk.client() as client:
-        await log_in(client)
+        await desk.sign_in(client)
         assert (await client.post(ACTS, json={"act": "close", "disposition": "real"})).status_code == 409
         assert (await client.post(ACTS, json={"act": "seen"})).json()["state"] == "seen"
         assert (await client.post(ACTS, json={"act": "coming"})).json()["state"] == "coming"
@@ -154,8 +174,8 @@ async def test_an_incidents_whole_way_and_its_timeline(desk: Desk) -> None:
 
 async def test_of_two_who_take_an_alert_at_once_one_wins_and_the_other_is_told(desk: Desk) -> None:
     async with desk.client() as one, desk.client() as two:
-        await log_in(one, "Asha")
-        await log_in(two, "Vikram")
+        await desk.sign_in(one, "Asha")
+        await desk.sign_in(two, "Vikram")
         for number in range(1, 21):
             desk.service.take(alert(number, device=f"box-{number}"), "alert")
             url = f"/api/incidents/{uid(number)}/acts"
@@ -233,8 +253,9 @@ async def test_a_command_needs_the_broker_and_shows_on_the_box(desk: Desk) -> No
 
 async def test_a_stream_begins_with_the_whole_picture_and_counts_up(desk: Desk) -> None:
     desk.service.take(alert(1), "alert")
-    session, _ = desk.sessions.begin(TOKEN, "Asha")
-    stream = desk.hub.follow(session, lambda: desk.service.picture(session.actor, session.on_shift))
+    session, _ = desk.sessions.begin(desk.person("Asha"))
+    actor = desk.sessions.actor(session)
+    stream = desk.hub.follow(session, True, lambda: desk.service.picture(actor, session.on_shift))
     kind, _, picture = _frame(await anext(stream))
     assert kind == "snapshot"
     assert [i["incident_id"] for i in picture["incidents"]] == [uid(1)]
@@ -255,7 +276,7 @@ async def test_a_stream_begins_with_the_whole_picture_and_counts_up(desk: Desk) 
 
 async def test_a_reader_that_does_not_read_is_let_go(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge.desk.stream.MAX_WAITING", 5)
-    stream = desk.hub.follow(None, dict)
+    stream = desk.hub.follow(None, True, dict)
     await anext(stream)
     for _ in range(50):
         desk.service.tick()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from edge.clock import ManualClock
 from edge.desk.book import KEEP_CLOSED, MAX_PRESSES, Book, Incident
-from edge.desk.core import Actor, AnswerTest, Close, Coming, Core, Reopen, Seen
+from edge.desk.core import AnswerTest, Close, Coming, Core, Reopen, Seen
+from edge.desk.people import Actor
 from edge.desk.records import IncidentRow, PressRow, SendAck, SendReceipt
 from edge.errors import Conflict, EdgeError, NotFound, Refused
 from tests.desk.wire import alert, uid
@@ -37,8 +38,8 @@ INPUTS = st.lists(
 def act(book: Book, what: str, incident: int, by: str = "Asha") -> list[object]:
     incident_id = uid(incident)
     outcome = {
-        "seen": lambda: book.acknowledge(incident_id, "seen", by, NOW),
-        "coming": lambda: book.acknowledge(incident_id, "coming", by, NOW),
+        "seen": lambda: book.acknowledge(incident_id, "seen", Actor(by), NOW),
+        "coming": lambda: book.acknowledge(incident_id, "coming", Actor(by), NOW),
         "close": lambda: book.close(incident_id, "real", by, NOW),
         "reopen": lambda: book.reopen(incident_id, by, NOW),
         "confirm": lambda: book.answer_test(incident_id, True, by, NOW),
@@ -103,8 +104,8 @@ def test_ringing_comes_oldest_first_and_the_closed_last(order: list[int]) -> Non
     book = Book()
     for press in order:
         book.take(alert(press + 1, device=f"box-{press}"), NOW)
-    book.acknowledge(uid(1), "seen", "Asha", NOW)
-    book.acknowledge(uid(2), "seen", "Asha", NOW)
+    book.acknowledge(uid(1), "seen", Actor("Asha"), NOW)
+    book.acknowledge(uid(2), "seen", Actor("Asha"), NOW)
     book.close(uid(2), "false", "Asha", NOW)
     listed = [i.incident_id for i in book.listed()]
     ringing = [uid(p + 1) for p in order if p + 1 not in (1, 2)]
@@ -114,7 +115,7 @@ def test_ringing_comes_oldest_first_and_the_closed_last(order: list[int]) -> Non
 def test_a_later_press_joins_and_is_told_the_state() -> None:
     book = Book()
     book.take(alert(1), NOW)
-    book.acknowledge(uid(1), "seen", "Asha", NOW)
+    book.acknowledge(uid(1), "seen", Actor("Asha"), NOW)
     outcome = book.take(alert(2, 1), NOW)
     incident = book.get(uid(1))
     assert [p.press_id for p in incident.presses] == [uid(1), uid(2)]
@@ -127,7 +128,7 @@ def test_a_press_into_a_closed_incident_reopens_it_and_rings_again() -> None:
     book = Book()
     book.take(alert(1), NOW)
     book.take(alert(5, device="box-2"), NOW)
-    book.acknowledge(uid(1), "seen", "Asha", NOW)
+    book.acknowledge(uid(1), "seen", Actor("Asha"), NOW)
     book.close(uid(1), "false", "Asha", NOW)
     outcome = book.take(alert(2, 1), NOW)
     incident = book.get(uid(1))
@@ -142,7 +143,7 @@ def test_I3_a_repeated_alert_gets_the_state_and_then_its_receipt_again() -> None
     again = book.take(alert(1, attempt=2), NOW)
     assert again.rows == []
     assert again.sends == [book.get(uid(1)).ack(), SendReceipt("box-1", uid(1))]
-    book.acknowledge(uid(1), "seen", "Asha", NOW)
+    book.acknowledge(uid(1), "seen", Actor("Asha"), NOW)
     assert book.take(alert(1, attempt=3), NOW).sends == [
         book.get(uid(1)).ack(),
         SendReceipt("box-1", uid(1)),
@@ -152,7 +153,7 @@ def test_I3_a_repeated_alert_gets_the_state_and_then_its_receipt_again() -> None
 def test_I3_a_box_hears_that_its_incident_is_open_again_before_that_its_press_was_received() -> None:
     book = Book()
     book.take(alert(1), NOW)
-    book.acknowledge(uid(1), "seen", "Asha", NOW)
+    book.acknowledge(uid(1), "seen", Actor("Asha"), NOW)
     book.close(uid(1), "false", "Asha", NOW)
     reopened = book.take(alert(2, 1), NOW)
     assert book.get(uid(1)).state == "open"
@@ -163,11 +164,11 @@ def test_I3_a_box_hears_that_its_incident_is_open_again_before_that_its_press_wa
 def test_the_first_acknowledgement_wins_and_the_second_is_told_who_was_first() -> None:
     book = Book()
     book.take(alert(1), NOW)
-    book.acknowledge(uid(1), "seen", "Asha", NOW)
+    book.acknowledge(uid(1), "seen", Actor("Asha"), NOW)
     with pytest.raises(Conflict, match="Asha was first"):
-        book.acknowledge(uid(1), "seen", "Vikram", NOW)
-    assert book.acknowledge(uid(1), "seen", "Asha", NOW).rows == [], "her second click changes nothing"
-    book.acknowledge(uid(1), "coming", "Vikram", NOW)
+        book.acknowledge(uid(1), "seen", Actor("Vikram"), NOW)
+    assert book.acknowledge(uid(1), "seen", Actor("Asha"), NOW).rows == [], "her second click changes nothing"
+    book.acknowledge(uid(1), "coming", Actor("Vikram"), NOW)
     assert book.get(uid(1)).by == "Asha"
 
 
@@ -194,7 +195,7 @@ def test_I10_an_armed_test_asks_and_a_denial_makes_it_a_call_for_help() -> None:
 def test_I10_a_real_press_during_a_test_rings_anew_as_real() -> None:
     book = Book()
     book.take(alert(1, test=True, test_by="Ravi"), NOW)
-    book.acknowledge(uid(1), "seen", "Asha", NOW)
+    book.acknowledge(uid(1), "seen", Actor("Asha"), NOW)
     outcome = book.take(alert(2, 1), NOW)
     incident = book.get(uid(1))
     assert (incident.test, incident.question, incident.state) == (False, "none", "open")

@@ -9,13 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.clock import ManualClock
-from edge.desk.core import Actor, AnswerTest, Close, Coming, Core, Order, Reopen, Seen, Shift
+from edge.desk.book import Duty
+from edge.desk.core import AnswerTest, Close, Coming, Core, Order, Reopen, Seen, Shift
+from edge.desk.people import SCOPES, Actor
 from edge.desk.records import EventRow, SendAck, SendCommand, SendReceipt, TimelineRow
 from edge.errors import Conflict, NotFound, Refused, Unauthorised
 from edge.protocol.wire import Command, ProcessHealth
 from tests.desk.wire import alert, birth, event, health, result, uid
 
 ASHA = Actor("Asha")
+MEERA = Actor("Meera", SCOPES["observer"], "meera", "observer")
+DUTY = Duty(frozenset(), frozenset({0}))
+"""Somebody of the first group watches."""
 
 
 def kinds(rows: list[Any]) -> list[str]:
@@ -38,7 +43,7 @@ def test_an_observer_may_do_nothing(action: Any) -> None:
     core, clock = Core(90), ManualClock()
     core.take(alert(1), clock.read())
     with pytest.raises(Unauthorised):
-        core.act(Actor("Meera", "observer"), action, clock.read())
+        core.act(MEERA, action, clock.read())
 
 
 def test_an_act_on_what_does_not_exist_says_so() -> None:
@@ -62,7 +67,7 @@ def test_I9_silence_is_judged_by_monotonic_time_alone(steps: list[tuple[str, flo
         if what == "health":
             core.take(health(), clock.read())
             last_ns = clock.mono_ns()
-        core.tick(clock.read())
+        core.tick(DUTY, clock.read())
         assert core.roster.get("box-1").silent == (clock.mono_ns() - last_ns >= 90_000_000_000)
 
 
@@ -70,11 +75,12 @@ def test_a_silent_box_is_one_alarm_and_its_return_clears_it() -> None:
     core, clock = Core(90), ManualClock()
     core.take(health(), clock.read())
     clock.advance(90)
-    assert kinds(core.tick(clock.read()).rows) == ["silent"]
+    assert kinds(core.tick(DUTY, clock.read()).rows) == ["silent", "alarm"]
     clock.advance(500)
-    assert core.tick(clock.read()).rows == []
+    assert core.tick(DUTY, clock.read()).rows == []
     assert [a.kind for a in core.roster.get("box-1").alarms] == ["silent"]
     assert kinds(core.take(health(), clock.read()).rows) == ["heard_again"]
+    assert kinds(core.tick(DUTY, clock.read()).rows) == ["alarm_over"]
     assert core.roster.get("box-1").alarms == []
 
 
@@ -92,7 +98,7 @@ def test_a_will_or_a_birth_kept_by_the_broker_is_no_sign_of_life() -> None:
     core, clock = Core(90), ManualClock()
     core.take(birth(1, session=7), clock.read())
     clock.advance(100)
-    core.tick(clock.read())
+    core.tick(DUTY, clock.read())
     core.take(birth(1, session=7), clock.read())
     core.take(birth(2, session=7, online=False), clock.read())
     assert core.roster.get("box-1").silent
@@ -180,10 +186,10 @@ def test_a_command_nobody_answers_says_so() -> None:
     core.take(health(), clock.read())
     core.act(ASHA, Order("box-1", Command(id=uid(9), name="ping", by="x", ttl_s=30)), clock.read())
     clock.advance(39)
-    core.tick(clock.read())
+    core.tick(DUTY, clock.read())
     assert core.roster.get("box-1").commands[0].status == "waiting"
     clock.advance(2)
-    assert core.tick(clock.read()).boxes == ["box-1"]
+    assert core.tick(DUTY, clock.read()).boxes == ["box-1"]
     assert core.roster.get("box-1").commands[0].status == "unanswered"
 
 

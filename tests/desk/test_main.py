@@ -166,7 +166,7 @@ async def test_I3_a_press_gets_its_receipt_and_then_what_people_do(centre: Centr
         for act, name in (("seen", "seen"), ("coming", "coming")):
             assert (await client.post(acts, json={"act": act})).status_code == 200
             (told,) = await box.told(state(name))
-            assert told.by == "api"
+            assert told.by == "administrator"
         await client.post(acts, json={"act": "close", "disposition": "false"})
         (closed,) = await box.told(state("closed"))
         assert (closed.version, closed.disposition) == (4, "false")
@@ -174,7 +174,7 @@ async def test_I3_a_press_gets_its_receipt_and_then_what_people_do(centre: Centr
         assert [e["kind"] for e in detail["timeline"]] == ["press", "event", "seen", "coming", "closed"]
         given = (await client.post("/api/boxes/box-1/commands", json={"name": "ping"})).json()
     (command,) = await box.told(lambda channel, _m: channel == "cmd")
-    assert (command.id, command.by) == (given["command_id"], "api")
+    assert (command.id, command.by) == (given["command_id"], "administrator")
 
 
 async def test_I3_a_box_that_missed_the_closing_is_told_again(centre: Centre, box: BoxEnd) -> None:

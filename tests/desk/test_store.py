@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 
 from edge.clock import ManualClock
 from edge.desk.book import KEEP_CLOSED
-from edge.desk.core import Actor, AnswerTest, Close, Coming, Core, Reopen, Seen
+from edge.desk.core import AnswerTest, Close, Coming, Core, Reopen, Seen
+from edge.desk.people import Actor
 from edge.desk.records import Outcome
 from edge.desk.service import box_row
 from edge.desk.store import MIGRATIONS, Store

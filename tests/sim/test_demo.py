@@ -63,14 +63,18 @@ async def test_demo_serves_the_box_and_the_desk_until_it_is_told_to_end(tmp_path
             line = await process.stdout.readline()
             assert line, out
             out += line.decode()
-    desk, box = re.findall(r"http://\S+", out)
-    token = re.search(r"its token\s+(\S+)", out)
-    assert token
+    link, desk, box = re.findall(r"http://[^\s)]+", out)
     async with httpx.AsyncClient() as client:
         assert "आपातकालीन" in (await client.get(box)).text
         assert (await client.get(desk)).status_code == 200
-        body = {"token": token[1], "name": "Asha"}
-        assert (await client.post(f"{desk}api/session", json=body)).status_code == 200
+        body = {
+            "secret": link.partition("#invitation=")[2],
+            "login": "asha",
+            "name": "Asha",
+            "password": "three words apart",
+        }
+        came_in = await client.post(f"{desk}api/invitations/accept", json=body)
+        assert came_in.json()["role"] == "supervisor"
     await asyncio.to_thread(press.press, tmp_path / "run/stage.sock", "women", 0.1)
     async with asyncio.timeout(20):
         while "the box tells the citizen: pressed" not in out:
@@ -121,6 +125,6 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error_and_a_default_gives_
 
 
 async def test_an_operator_without_a_desk_is_told_so() -> None:
-    with pytest.raises(SetupFailed, match="the desk does not answer POST /api/session"):
+    with pytest.raises(SetupFailed, match="the desk does not answer GET /api/people"):
         async with Operator(f"http://127.0.0.1:{free_port()}", "token", "Asha"):
             pass

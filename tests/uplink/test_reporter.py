@@ -69,6 +69,18 @@ def test_a_heartbeat_is_at_most_one_kilobyte_and_bounded_when_everything_is_wron
     assert dump(Health.model_validate_json(dump(told))) == dump(told)
 
 
+def test_the_machines_facts_are_those_of_whoever_reads_it(tmp_path: Path) -> None:
+    asked: list[Path] = []
+
+    def read(data: Path) -> dict[str, str | float | int | bool | None]:
+        asked.append(data)
+        return {"temp_c": 84.5}
+
+    made = Reporter(config(tmp_path), ManualClock(), read)
+    assert health(made, Watch((), 0)).machine == {"temp_c": 84.5}
+    assert asked == [config(tmp_path).paths.data]
+
+
 def test_a_result_says_why_in_no_more_than_it_may(tmp_path: Path) -> None:
     result = reporter(tmp_path).result(uid(1), "cmd", "refused", "x" * 1000)
     assert len(result.reason) == 200

@@ -1,85 +1,96 @@
-// The boxes: those with something to look at first; each unfolds into its health and its commands.
+// All boxes: as a table with saved views, or on the map.
 
-import { h, icon } from "./dom.js";
-import { address, when } from "./incidents.js";
-import { duration, known, t } from "./words.js";
+import { button, h, icon } from "./dom.js";
+import { seconds } from "./alerts.js";
+import { boxState, mapView } from "./map.js";
+import { address as link } from "./route.js";
+import { duration, t } from "./words.js";
 
-const COMMANDS = ["ping", "indicator_test", "press_test"];
-const RANK = { alarm: 0, warning: 1 };
-const worst = (box) => Math.min(2, ...box.alarms.map((a) => RANK[a.severity]));
-const age = (state, utc) => (utc ? t("ago", { t: duration((state.now() - Date.parse(utc)) / 1000) }) : t("never"));
+const ROWS = 200;
+const RANK = { ringing: 0, silent: 1, degraded: 2, fine: 3 };
+export const ICONS = { ringing: "help", silent: "silent", degraded: "warn", fine: "ok" };
+const trust = (box) => box.health?.at.trust ?? "";
 
-export function boxesView(state) {
-  const boxes = [...state.boxes.values()].sort((a, b) => worst(a) - worst(b) || a.device.localeCompare(b.device));
-  const troubled = boxes.filter((b) => b.alarms.length > 0).length;
-  return [
-    h("h2", { "data-key": "head" }, t("boxes"), " ", h("span", { class: "count" }, boxes.length),
-      troubled > 0 && h("span", { class: "troubled" }, t("alarms_n", { n: troubled }))),
-    boxes.length === 0 && h("p", { class: "note", "data-key": "none" }, t("no_boxes")),
-    h("ul", { "data-key": "list" }, boxes.map((box) => boxRow(state, box))),
-  ];
-}
+// What an operator asks for again and again.
+const VIEWS = {
+  all: () => true,
+  silent: (box) => box.silent,
+  degraded: (box) => !box.silent && box.alarms.length > 0,
+  clock: (box) => trust(box) !== "" && trust(box) !== "synchronised",
+  unproven: (box) => !box.last_press_utc,
+};
 
-function boxRow(state, box) {
-  const open = state.box === box.device;
-  const level = ["alarm", "warning", "fine"][worst(box)];
-  return h("li", { "data-key": box.device, class: level },
-    h("button", { type: "button", class: "row", "data-do": "box", "data-id": box.device, "aria-expanded": String(open) },
-      icon(level === "alarm" ? "silent" : level === "warning" ? "warn" : "ok"),
-      h("span", { class: "main" },
-        h("span", { class: "name" }, box.name || box.device),
-        h("span", { class: "sub" }, box.alarms.length === 0 ? t("ok") : box.alarms.map(alarmWord).join(" · "))),
-      h("time", {}, age(state, box.heard_utc))),
-    open && sheet(state, box));
-}
+const COLUMNS = {
+  state: (state, box) => RANK[boxState(state, box)],
+  name: (_, box) => box.name || box.device,
+  road: (_, box) => box.place?.civic?.RD ?? "",
+  heard: (_, box) => box.heard_utc ?? "",
+  proven: (_, box) => box.last_press_utc ?? "",
+  clock: (_, box) => trust(box),
+  version: (_, box) => box.version,
+};
 
-const alarmWord = (alarm) => {
+export const age = (state, utc) => (utc ? t("ago", { t: duration(seconds(state, utc)) }) : t("never"));
+
+export const alarmWord = (alarm) => {
   if (alarm.kind === "silent") return t("silent");
   const more = ["unknown_incident", "link"].includes(alarm.kind) ? "" : alarm.detail;
   return more ? `${t(`al_${alarm.kind}`)}: ${more}` : t(`al_${alarm.kind}`);
 };
 
-function sheet(state, box) {
-  const health = box.health;
-  const machine = health?.machine ?? {};
-  return h("div", { class: "box" },
-    h("p", { class: "note" }, [box.device, box.place && address(box.place)].filter(Boolean).join(" · ")),
-    h("dl", { class: "facts" },
-      fact("h_link", box.online ? t("online") : t("offline"), !box.online),
-      fact("last_heard", age(state, box.heard_utc), box.silent),
-      fact("last_press", box.last_press_utc && `${when(box.last_press_utc)}${box.last_press_test ? ` (${t("test")})` : ""}`),
-      health && [
-        facts("h_buttons", Object.entries(health.buttons).map(([name, is]) => [`${name}: ${t(`b_${is}`)}`, is === "stuck"])),
-        fact("h_tamper", t(`t_${health.tamper}`), health.tamper === "open"),
-        facts("h_processes", Object.entries(health.processes).map(([name, p]) =>
-          [`${name}: ${p.up ? t("up") : t("down")}${p.restarts ? ` (${t("restarts", { n: p.restarts })})` : ""}`, !p.up])),
-        fact("h_temp", machine.temp_c !== undefined && `${machine.temp_c} °C`),
-        fact("h_disk", machine.disk_free_mb !== undefined && `${machine.disk_free_mb} MB`, machine.disk_read_only === true),
-        fact("h_memory", machine.mem_free_mb !== undefined && `${machine.mem_free_mb} MB`),
-        fact("h_clock", t(`clock_${health.at.trust}`), health.at.trust === "unsynchronised"),
-        fact("h_waiting", String(health.waiting), health.waiting > 0),
-        fact("h_uptime", duration(health.uptime_s)),
-        fact("h_shed", health.shed?.length > 0 && health.shed.join(", "), true),
-      ],
-      fact("h_version", box.version)),
-    h("div", { class: "commands" }, h("h3", {}, t("commands")),
-      h("div", { class: "buttons" }, COMMANDS.map((name) =>
-        h("button", { type: "button", "data-do": "command", "data-id": box.device, "data-name": name }, t(`c_${name}`)))),
-      h("ol", {}, box.commands.slice(0, 5).map((c) =>
-        h("li", { "data-key": c.command_id, class: c.status },
-          h("time", {}, when(c.sent_utc)), h("span", {}, `${known(`c_${c.name}`, c.name)} · ${c.by}`),
-          h("strong", {}, t(`s_${c.status}`)), c.reason && h("span", { class: "more" }, c.reason))))),
-    box.events.length > 0 && h("div", { class: "commands" }, h("h3", {}, t("events")),
-      h("ol", {}, box.events.slice(0, 5).map((e) =>
-        h("li", { "data-key": e.id, class: e.severity }, h("span", {}, known(`al_${e.kind}`, e.kind)), h("span", { class: "more" }, e.text))))));
+export function boxesView(state) {
+  const { name, query } = state.view;
+  const boxes = [...state.boxes.values()];
+  return [
+    h("div", { class: "head", "data-key": "head" },
+      h("h1", { tabindex: -1 }, t("boxes"), " ", h("span", { class: "count" }, boxes.length)),
+      h("nav", { class: "switch", "aria-label": t("shown_as") },
+        h("a", { href: link("boxes", "", name === "boxes" ? query : {}), "aria-current": name === "boxes" ? "page" : false }, t("table")),
+        h("a", { href: link("map"), "aria-current": name === "map" ? "page" : false }, t("map_word"))),
+      state.can("export") && h("p", { class: "exports" }, t("export"), " ",
+        h("a", { href: "/api/export/boxes.csv", download: true }, "CSV"), " ", h("a", { href: "/api/export/boxes.geojson", download: true }, "GeoJSON"))),
+    boxes.length === 0 ? h("p", { class: "note", "data-key": "none" }, t("no_boxes")) : name === "map" ? mapView(state) : table(state, boxes),
+  ];
 }
 
-// One word and its value; nothing when the box did not say.
-function fact(word, value, bad = false) {
-  return value === undefined || value === null || value === false || value === "" ? null : facts(word, [[value, bad]]);
+function table(state, boxes) {
+  const { view = "all", q = "", sort = "state", down = "" } = state.view.query;
+  const fits = VIEWS[view] ?? VIEWS.all;
+  const wanted = q.toLowerCase();
+  const text = (b) => [b.device, b.name, b.version, ...Object.values(b.place?.civic ?? {})].join(" ").toLowerCase();
+  const by = COLUMNS[sort] ?? COLUMNS.state;
+  const found = boxes.filter((b) => fits(b) && (!wanted || text(b).includes(wanted)))
+    .map((b) => [by(state, b), b])
+    .sort(([a, one], [b, other]) => (a < b ? -1 : a > b ? 1 : one.device < other.device ? -1 : 1))
+    .map(([, b]) => b);
+  if (down) found.reverse();
+  return h("div", { class: "table", "data-key": "table" },
+    h("div", { class: "filter" },
+      h("div", { class: "views", role: "group", "aria-label": t("saved_views") }, Object.entries(VIEWS).map(([name, fit]) =>
+        button("box-view", [t(`view_${name}`), " ", h("span", { class: "count" }, boxes.filter(fit).length)],
+          { "data-view": name, "aria-pressed": String(view === name) }))),
+      h("label", { class: "search" }, h("span", { class: "for-ears" }, t("search")),
+        h("input", { type: "search", name: "q", "data-filter": "q", placeholder: t("search"), maxlength: 60, value: q }))),
+    found.length === 0 ? h("p", { class: "note" }, t("nothing_found")) : h("table", {},
+      h("caption", { class: "for-ears" }, t("boxes")),
+      h("thead", {}, h("tr", {}, Object.keys(COLUMNS).map((name) =>
+        h("th", { scope: "col", "aria-sort": sort === name ? (down ? "descending" : "ascending") : false },
+          button("sort", [t(`col_${name}`), h("span", { class: "arrow", "aria-hidden": "true" }, sort === name ? (down ? "▼" : "▲") : "")],
+            { "data-by": name, class: "plain" }))))),
+      h("tbody", {}, found.slice(0, ROWS).map((box) => line(state, box)))),
+    found.length > ROWS && h("p", { class: "note" }, t("more_rows", { n: found.length - ROWS })));
 }
 
-function facts(word, values) {
-  if (values.length === 0) return null;
-  return h("div", {}, h("dt", {}, t(word)), values.map(([value, bad]) => h("dd", { class: bad ? "bad" : "" }, value)));
+function line(state, box) {
+  const is = boxState(state, box);
+  const cell = (name, ...inside) => h("td", { class: name, "data-label": t(`col_${name}`) }, h("span", {}, inside));
+  const told = box.alarms.map(alarmWord).join(" · ");
+  return h("tr", { "data-key": box.device, class: is },
+    h("td", { class: "is" }, icon(ICONS[is]), h("span", {}, h("b", {}, t(`is_${is}`)), is !== "fine" && told && told !== t("silent") && h("span", { class: "sub" }, told))),
+    h("th", { scope: "row" }, h("a", { class: "open", href: link("box", box.device) }, box.name || box.device), h("span", { class: "sub" }, box.device)),
+    cell("road", box.place?.civic?.RD ?? "–"),
+    cell("heard", age(state, box.heard_utc)),
+    cell("proven", box.last_press_utc ? `${age(state, box.last_press_utc)}${box.last_press_test ? ` (${t("test")})` : ""}` : h("b", { class: "never" }, t("never"))),
+    cell("clock", trust(box) ? h("span", { class: trust(box) === "synchronised" ? "" : "doubt" }, t(`clock_${trust(box)}`)) : "–"),
+    cell("version", box.version || "–"));
 }

@@ -1,32 +1,50 @@
-// The page: keeps the picture the desk sends, shows it, rings, and calls the API for what the operator does.
+// The page: keeps the picture the desk sends, shows it, rings, and calls the API for what the person does.
 
-import { alertsView, detailView, kindOf, listView, ringingOf } from "./incidents.js";
-import { boxesView } from "./boxes.js";
-import { h, morph } from "./dom.js";
-import { call, Refusal, SILENT_S, Stream } from "./link.js";
-import { ring, soundOn, turnOn } from "./ring.js";
-import { loginView, systemView, topView } from "./frame.js";
-import { lang, switchLanguage, t } from "./words.js";
+import { makeActs } from "./acts.js";
+import { ringingOf } from "./alerts.js";
+import { Bell, failed, reason, tell } from "./bell.js";
+import { listenToKeys, move } from "./keys.js";
+import { call, Stream } from "./link.js";
+import { Loader } from "./load.js";
+import { listenToMap, mapKey } from "./map.js";
+import { ring, soundOn } from "./ring.js";
+import { address, go, parse, swap } from "./route.js";
+import { draw, focusHeading, measureMap } from "./show.js";
+import { t } from "./words.js";
 
 const KEEP_CLOSED = 200;
 const ALERTS_EVERY_MS = 100;
 const BOXES_EVERY_MS = 1000;
-const HUSH_MS = 5 * 60_000;
-const AGES_EVERY = 5; // pulses
+const SLOW_EVERY = 5; // pulses
+const COURSE_EVERY = 300; // pulses
 
 const state = {
   me: null,
+  info: null, // GET /api/desk
   health: null,
   incidents: new Map(),
   boxes: new Map(),
-  selected: null, // an incident id
-  timeline: null, // of the selected incident
-  box: null, // the device whose health is unfolded
-  tab: "incidents",
+  alarms: [],
+  people: [],
+  tokens: [],
+  view: parse(location.hash),
+  timeline: null, // of the incident shown
+  missing: false, // there is no such incident
+  drafts: new Map(), // incident id -> a note half written
+  course: null,
+  boxTimeline: null,
+  history: { found: null, more: false, hours: null, places: null },
+  audit: { found: null, more: false },
+  map: null, // {x, y, zoom, chosen}; null: everything
+  mapSize: { w: 900, height: 560 },
+  invitation: null, // {secret, role, login, by}
+  made: null, // {word, text}: a secret that is shown once
+  doorFault: null, // () => text
   closing: false,
+  help: false,
   clockSkew: 0, // desk's UTC minus this machine's, ms
-  loginFault: "",
   now: () => Date.now() + state.clockSkew,
+  can: (scope) => state.me?.scopes.includes(scope) ?? false,
   sound: soundOn,
   silence: () => (state.me ? stream.silence() : 0),
   hushUntil: 0,
@@ -36,65 +54,24 @@ const seen = new Set(); // press ids that have been shown
 
 // -- showing -----------------------------------------------------------------------------------------------
 
-const page = document.getElementById("page");
-const PARTS = { top: topView, system: systemView, alerts: alertsView, list: listView, detail: detailView, boxes: boxesView };
-
-function show(...parts) {
-  document.documentElement.lang = lang();
-  document.body.dataset.tab = state.tab;
-  document.body.dataset.view = state.selected ? "detail" : "lists";
-  if (!state.me) {
-    morph(page, h("div", { id: "page" }, loginView(state)));
-    return;
-  }
-  if (!document.getElementById("top")) {
-    morph(page, h("div", { id: "page" },
-      h("header", { id: "top", "data-key": "top" }),
-      h("div", { id: "system", "data-key": "system", role: "alert" }),
-      h("section", { id: "alerts", "data-key": "alerts", "aria-live": "assertive" }),
-      h("main", { "data-key": "main" },
-        h("section", { id: "list", "data-key": "list" }),
-        h("section", { id: "detail", "data-key": "detail" }),
-        h("section", { id: "boxes", "data-key": "boxes" }))));
-    parts = Object.keys(PARTS);
-  }
-  for (const part of parts.length ? parts : Object.keys(PARTS)) {
-    const old = document.getElementById(part);
-    const fresh = old.cloneNode(false);
-    fresh.append(...PARTS[part](state).filter(Boolean));
-    morph(old, fresh);
-  }
-}
+const show = (...parts) => draw(state, parts);
+const showMain = () => show("main");
+const bell = new Bell(state);
+const sound = () => bell.sound();
 
 let boxesLater = 0;
 function showBoxesSoon() {
-  boxesLater ||= setTimeout(() => { boxesLater = 0; show("boxes"); }, BOXES_EVERY_MS);
-}
-
-function deskFault() {
-  const silence = stream.silence();
-  if (silence >= SILENT_S) return t("desk_gone", { s: Math.round(silence) });
-  if (state.health?.broker === false) return t("broker_gone");
-  return state.health?.store === false ? t("store_gone") : "";
-}
-
-function sound() {
-  if (!state.me) return;
-  const ringing = ringingOf(state);
-  const kinds = new Set(ringing.map(kindOf));
-  const fault = deskFault();
-  if (!fault) state.hushUntil = 0;
-  else if (!state.hushed()) kinds.add("desk");
-  ring(kinds);
-  const word = ringing.length ? `(${ringing.length}) ${t(`ring_${kindOf(ringing[0])}`)} · ${ringing[0].name}` : t("title");
-  document.title = fault ? `⚠ ${fault}` : word;
-  document.querySelector("link[rel=icon]").href = fault || ringing.length ? "alarm.svg" : "calm.svg";
+  boxesLater ||= setTimeout(() => { boxesLater = 0; show("top", "main"); }, BOXES_EVERY_MS);
 }
 
 // -- what the desk says ------------------------------------------------------------------------------------
 
 function learn(incident) {
+  const before = state.incidents.get(incident.incident_id);
   state.incidents.set(incident.incident_id, incident);
+  if (before?.state === "open" && incident.state !== "open" && incident.by && incident.by !== state.me?.name) {
+    tell(t("taken", { who: incident.by, name: incident.name }));
+  }
   const fresh = incident.presses.map((p) => p.press_id).filter((id) => !seen.has(id));
   fresh.forEach((id) => seen.add(id));
   return fresh;
@@ -111,14 +88,14 @@ function showIncidents() {
   clearTimeout(incidentsLater);
   incidentsLater = 0;
   forgetOldClosed();
-  show("alerts", "list", "detail", "top");
+  show("alerts", "main", "top");
   sound();
   handled(unshown.splice(0));
   shownAt = performance.now();
 }
 
 function forgetOldClosed() {
-  const closed = [...state.incidents.values()].filter((i) => i.state === "closed");
+  const closed = [...state.incidents.values()].filter((i) => i.state === "closed" && i.incident_id !== state.view.id);
   closed.sort((a, b) => b.ordinal - a.ordinal);
   for (const old of closed.slice(KEEP_CLOSED)) state.incidents.delete(old.incident_id);
 }
@@ -133,16 +110,17 @@ const stream = new Stream({
     state.me = picture.you;
     hearHealth(picture.health);
     state.incidents.clear();
+    state.alarms = picture.alarms;
     state.boxes = new Map(picture.boxes.map((b) => [b.device, b]));
     const fresh = picture.incidents.flatMap(learn);
     show();
     sound();
     handled(fresh);
-    readTimeline();
+    loader.view();
   },
   incident(incident) {
     unshown.push(...learn(incident));
-    if (incident.incident_id === state.selected) readTimeline();
+    if (state.view.name === "incident" && incident.incident_id === state.view.id) loader.view();
     // One alert shows at once; in a storm of them the page is drawn for many together.
     const pause = shownAt + ALERTS_EVERY_MS - performance.now();
     if (pause <= 0) showIncidents();
@@ -152,6 +130,11 @@ const stream = new Stream({
     state.boxes.set(box.device, box);
     showBoxesSoon();
   },
+  alarms(alarms) {
+    state.alarms = alarms;
+    show("alarms");
+    sound();
+  },
   tick(health) {
     hearHealth(health);
     show("top", "system", "alerts");
@@ -159,117 +142,141 @@ const stream = new Stream({
   },
   gone() {
     // Whoever sits here believes to be watching: that must not end without a sound.
-    leave("session_over");
-    ring(["desk"]);
+    const watched = state.can("act");
+    leave(() => t("session_over"));
+    document.title = `⚠ ${t("session_over")}`;
+    if (watched) ring(["desk"]);
   },
 });
 
-function leave(why) {
-  state.me = null;
-  state.loginFault = why;
+const loader = new Loader(state, { show: showMain, failed, learn });
+
+// -- coming and going --------------------------------------------------------------------------------------
+
+async function entered() {
+  stream.heard = performance.now();
+  state.info = await call("GET", "/api/desk");
+  show();
+  stream.open();
+}
+
+function leave(fault) {
+  Object.assign(state, { me: null, doorFault: fault, made: null, help: false });
   stream.close();
   ring([]);
-  document.title = t(why || "title");
+  document.title = t("title");
   show();
 }
 
-let asked = 0;
-async function readTimeline() {
-  const id = state.selected;
-  if (!id) return;
-  const turn = ++asked;
+async function invited(secret) {
+  history.replaceState(null, "", address("incidents")); // it does not stay in the address
+  state.view = parse(location.hash);
+  if (state.me) leave(null);
   try {
-    const told = await call("GET", `/api/incidents/${encodeURIComponent(id)}`);
-    if (turn !== asked || id !== state.selected) return;
-    state.timeline = told.timeline;
-    if (!state.incidents.has(id)) learn(told.incident);
-    show("detail");
+    state.invitation = { secret, ...await call("POST", "/api/invitations/look", { secret }) };
   } catch (error) {
-    toast(error);
+    state.doorFault = () => reason(error);
   }
-}
-
-// -- what the operator does --------------------------------------------------------------------------------
-
-let toastEnds = 0;
-function toast(error) {
-  const place = document.getElementById("toast");
-  place.textContent = error instanceof Refusal ? t("conflict", { why: error.message }) : t("failed");
-  place.dataset.on = "";
-  clearTimeout(toastEnds);
-  toastEnds = setTimeout(() => delete place.dataset.on, 6000);
-}
-
-async function act(id, body) {
-  const told = await call("POST", `/api/incidents/${encodeURIComponent(id)}/acts`, body);
-  learn(told);
-  sound();
-}
-
-function select(id) {
-  state.selected = id;
-  state.timeline = null;
-  state.closing = false;
-  state.tab = "incidents";
   show();
-  readTimeline();
 }
 
-async function beginShift() {
-  await turnOn(() => state.me && show("system", "top"));
-  state.me = await call("POST", "/api/shift", { on: true });
+function turned() {
+  const secret = new URLSearchParams(location.hash.slice(1)).get("invitation");
+  if (secret) {
+    invited(secret);
+    return;
+  }
+  const before = state.view;
+  state.view = parse(location.hash);
+  const other = before.name !== state.view.name || before.id !== state.view.id;
+  if (other) {
+    Object.assign(state, { timeline: null, boxTimeline: null, missing: false, closing: false, help: false });
+    if (state.view.name !== "people") state.made = null;
+  }
+  show();
+  if (!state.me) return;
+  if (other) {
+    state.focus = true;
+    window.scrollTo(0, 0);
+    focusHeading(state);
+  }
+  if (other || state.view.name !== "boxes") loader.view();
 }
+window.addEventListener("hashchange", turned);
 
-const DO = {
-  language: () => switchLanguage(),
-  shift: beginShift,
-  "end-shift": async () => { state.me = await call("POST", "/api/shift", { on: false }); },
-  "sign-out": async () => { await call("DELETE", "/api/session"); leave(""); },
-  hush: () => { state.hushUntil = performance.now() + HUSH_MS; },
-  seen: async ({ id }) => { await act(id, { act: "seen" }); select(id); },
-  coming: ({ id }) => act(id, { act: "coming" }),
-  closing: () => { state.closing = !state.closing; },
-  close: async ({ id, as }) => { await act(id, { act: "close", disposition: as }); state.closing = false; },
-  reopen: ({ id }) => act(id, { act: "reopen" }),
-  "test-yes": ({ id }) => act(id, { act: "answer_test", is_test: true }),
-  "test-no": ({ id }) => act(id, { act: "answer_test", is_test: false }),
-  select: ({ id }) => select(id),
-  back: () => { state.selected = null; },
-  tab: ({ tab }) => { state.tab = tab; state.selected = null; },
-  box: ({ id }) => { state.box = state.box === id ? null : id; },
-  command: ({ id, name }) => call("POST", `/api/boxes/${encodeURIComponent(id)}/commands`, { name }),
-};
+// -- what the person does ----------------------------------------------------------------------------------
 
-document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-do]");
-  if (!button || button.disabled) return;
+const soundChanged = () => state.me && show("system", "top");
+const acts = makeActs(state, { learn, leave, entered, loader, show, soundChanged });
+
+async function perform(done) {
   try {
-    await DO[button.dataset.do](button.dataset);
+    await done();
   } catch (error) {
-    toast(error);
+    if (state.me) failed(error);
+    else state.doorFault = () => reason(error);
   }
   show();
   sound();
+  if (state.me && (document.activeElement === document.body || !document.activeElement)) focusHeading(state, true);
+}
+
+async function seenBy(data, node) {
+  if (node?.closest("#alerts") && !bell.steady()) {
+    tell(t("moved"));
+    return;
+  }
+  await acts.buttons.seen(data);
+}
+
+document.addEventListener("click", (event) => {
+  const node = event.target.closest("[data-do]");
+  if (!node || node.disabled) return;
+  const { do: what } = node.dataset;
+  perform(() => (what === "seen" ? seenBy(node.dataset, node) : acts.buttons[what](node.dataset, node)));
 });
 
-document.addEventListener("submit", async (event) => {
+document.addEventListener("submit", (event) => {
   event.preventDefault();
-  const form = new FormData(event.target);
-  const on = turnOn(() => state.me && show("system", "top")); // still within the person's gesture
-  try {
-    state.me = await call("POST", "/api/session", { name: form.get("name"), token: form.get("token").trim() });
-    state.loginFault = "";
-    stream.heard = performance.now();
-    show();
-    stream.open();
-    await on;
-    state.me = await call("POST", "/api/shift", { on: true });
-  } catch (error) {
-    if (error instanceof Refusal && error.status === 401) state.loginFault = "wrong_token";
-    else toast(error);
-  }
-  show();
+  const form = event.target;
+  const data = new FormData(form);
+  perform(() => acts.forms[form.dataset.form](data, form.dataset, form));
 });
+
+document.addEventListener("input", (event) => {
+  const { draft, filter } = event.target.dataset;
+  if (draft) state.drafts.set(draft, event.target.value);
+  if (filter) swap(state.view.name, "", { ...state.view.query, [filter]: event.target.value });
+});
+
+const shown = (selector) => [...document.querySelectorAll(selector)].find((node) => node.offsetParent);
+const click = (selector) => { const node = shown(selector); node?.click(); return Boolean(node); };
+
+listenToKeys({
+  acknowledge() {
+    const first = ringingOf(state)[0];
+    if (!state.me || !first) return false;
+    perform(() => (bell.steady() ? acts.buttons.seen({ id: first.incident_id }) : tell(t("moved"))));
+    return true;
+  },
+  coming: () => click("#detail [data-do=coming]"),
+  close: () => click("#detail [data-do=closing]"),
+  note() { const field = shown("#detail textarea"); field?.focus(); return Boolean(field); },
+  search() { const field = shown("#main input[type=search]"); field?.focus(); return Boolean(field); },
+  language: () => click("[data-do=language]"),
+  help: () => state.me && click("#top [data-do=help]"),
+  back() {
+    if (state.help || state.closing) Object.assign(state, { help: false, closing: false });
+    else if (state.me && state.view.name === "incident") go("incidents");
+    else if (state.me && state.view.name === "box") go("boxes");
+    show();
+  },
+  map(key) { const was = mapKey(state, key); if (was) showMain(); return was; },
+  move,
+  view(n) { const tab = document.querySelectorAll("#top nav a")[n]; tab?.click(); return Boolean(tab); },
+});
+listenToMap(state, showMain);
+window.addEventListener("resize", () => state.me && measureMap(state) && showMain());
 
 // -- start -------------------------------------------------------------------------------------------------
 
@@ -278,24 +285,25 @@ new Worker("pulse.js").addEventListener("message", () => {
   if (!state.me) return;
   stream.check();
   if (incidentsLater) showIncidents(); // a page in the background has slow timers
-  show("top", "system", "alerts");
-  if (++pulses % AGES_EVERY === 0) show("boxes");
+  pulses += 1;
+  const slow = pulses % SLOW_EVERY === 0;
+  show("top", "system", "alerts", ...(slow ? ["alarms"] : []), ...(slow || state.view.name === "incident" ? ["main"] : []));
+  if (state.view.name === "box" && pulses % COURSE_EVERY === 0) loader.view();
   sound();
 });
 
 async function begin() {
-  // A link may carry the token behind '#', which browsers send to nobody; it does not stay in the address.
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (token) {
-    state.loginToken = token;
-    history.replaceState(null, "", location.pathname);
+  const secret = new URLSearchParams(location.hash.slice(1)).get("invitation");
+  if (secret) {
+    await invited(secret);
+    return;
   }
   try {
     state.me = await call("GET", "/api/session");
-    stream.heard = performance.now();
-    stream.open();
+    await entered();
   } catch {
     // Nobody is signed in, or the desk is away: the form says what to do next.
+    state.me = null;
   }
   show();
 }

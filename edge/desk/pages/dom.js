@@ -1,5 +1,7 @@
 // Builds and updates the document. Text goes in as text nodes only: whatever a box calls itself stays text.
 
+import { t } from "./words.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 export function h(name, attributes, ...children) {
@@ -13,6 +15,31 @@ export function h(name, attributes, ...children) {
     node.append(child instanceof Node ? child : document.createTextNode(String(child)));
   }
   return node;
+}
+
+// The same for a drawing.
+export function s(name, attributes, ...children) {
+  const node = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes ?? {})) {
+    if (value !== false && value !== undefined && value !== null) node.setAttribute(key, String(value));
+  }
+  for (const child of children.flat(3)) {
+    if (child === null || child === undefined || child === false) continue;
+    node.append(child instanceof Node ? child : document.createTextNode(String(child)));
+  }
+  return node;
+}
+
+export const button = (what, text, more = {}) => h("button", { type: "button", "data-do": what, ...more }, text);
+
+// One word and its value; nothing when there is none.
+export function fact(word, value, bad = false) {
+  return value === undefined || value === null || value === false || value === "" ? null : facts(word, [[value, bad]]);
+}
+
+export function facts(word, values) {
+  if (values.length === 0) return null;
+  return h("div", {}, h("dt", {}, t(word)), values.map(([value, bad]) => h("dd", { class: bad ? "bad" : "" }, value)));
 }
 
 export function icon(name, label) {

@@ -1,49 +1,42 @@
-// What stands around the work: signing in, the bar at the top, and the bars that say that something is wrong.
+// What stands around the work: the bar at the top, and the bars that say that something is wrong.
 
-import { h, icon } from "./dom.js";
+import { button, h, icon } from "./dom.js";
 import { SILENT_S } from "./link.js";
-import { t } from "./words.js";
+import { address } from "./route.js";
+import { duration, t } from "./words.js";
+import { openOf } from "./alerts.js";
 
-const button = (what, text, more = {}) => h("button", { type: "button", "data-do": what, ...more }, text);
-
-export function loginView(state) {
-  return h("form", { class: "login", "data-key": "login" },
-    h("div", { class: "login-head" }, h("h1", {}, t("title")), button("language", t("language"), { class: "plain" })),
-    h("label", {}, t("your_name"),
-      h("input", { name: "name", required: true, maxlength: 60, autofocus: true, autocomplete: "name" })),
-    h("label", {}, t("token"),
-      h("input", { name: "token", type: "password", required: true, maxlength: 200, autocomplete: "current-password", value: state.loginToken ?? "" })),
-    h("p", { class: "note" }, t("token_hint")),
-    state.loginFault && h("p", { class: "fault", role: "alert" }, t(state.loginFault)),
-    h("button", { class: "primary big" }, t("sign_in_start")),
-    h("p", { class: "note" }, t("sign_in_note")));
-}
+const OF = { incident: "incidents", map: "boxes", box: "boxes" };
 
 export function topView(state) {
   const { health, me } = state;
   const gone = state.silence() >= SILENT_S;
-  const ringing = [...state.incidents.values()].filter((i) => i.state === "open").length;
-  const silent = [...state.boxes.values()].filter((b) => b.alarms.length > 0).length;
+  const boxes = [...state.boxes.values()].filter((b) => b.alarms.length > 0).length;
   return [
-    h("h1", {}, t("title")),
-    h("nav", {},
-      tab(state, "incidents", t("incidents"), ringing),
-      tab(state, "boxes", t("boxes"), silent)),
+    h("p", { class: "brand" }, t("title")),
+    h("nav", { "aria-label": t("views") },
+      tab(state, "incidents", openOf(state).length),
+      tab(state, "boxes", boxes),
+      tab(state, "history"),
+      state.can("manage") && tab(state, "people"),
+      state.can("manage") && tab(state, "audit")),
     h("div", { class: "status" },
       light(t("broker"), gone ? null : health?.broker, t("link_up"), t("link_down")),
       light(t("store"), gone ? null : health?.store, t("good"), t("bad")),
-      !gone && h("span", { class: "duty" }, t("on_duty", { n: health?.staffed ?? 0 }))),
+      !gone && h("span", { class: health?.staffed ? "duty" : "duty none" }, t("on_duty", { n: health?.staffed ?? 0 }))),
     h("div", { class: "who" },
-      h("span", { class: "name" }, me.name),
+      h("span", { class: "name" }, me.name, " ", h("span", { class: "role" }, t(`role_${me.role}`))),
+      button("help", "?", { class: "plain keys", "aria-label": t("keys") }),
       me.on_shift && button("end-shift", t("end_shift"), { class: "plain" }),
       button("sign-out", t("sign_out"), { class: "plain" }),
-      button("language", t("language"), { class: "plain language" })),
+      button("language", t("language"), { class: "plain language", lang: t("other_lang") })),
   ];
 }
 
-function tab(state, name, word, count) {
-  return button("tab", [word, count > 0 && h("b", { class: "count" }, count)],
-    { "data-tab": name, "aria-current": state.tab === name ? "page" : false });
+function tab(state, name, count = 0) {
+  const here = (OF[state.view.name] ?? state.view.name) === name;
+  return h("a", { href: address(name), "data-tab": name, "data-key": name, "aria-current": here ? "page" : false },
+    t(name), count > 0 && h("b", { class: "count" }, count));
 }
 
 // Nothing stays green on old news: without word from the desk it is unknown.
@@ -57,13 +50,13 @@ export function systemView(state) {
   const bars = [];
   const silence = state.silence();
   if (silence >= SILENT_S) {
-    bars.push(bar("gone", t("desk_gone", { s: Math.round(silence) }), t("desk_gone_do")));
+    bars.push(bar("gone", t("desk_gone", { t: duration(silence) }), t("desk_gone_do")));
   } else if (health) {
     if (!health.broker) bars.push(bar("broker", t("broker_gone"), health.broker_reason));
     if (!health.store) bars.push(bar("store", t("store_gone"), health.store_reason));
   }
   if (bars.length > 0 && !state.hushed()) bars.at(-1).append(button("hush", t("hush")));
-  if (!state.sound() || !state.me.on_shift) {
+  if (state.can("act") && (!state.sound() || !state.me.on_shift)) {
     bars.push(h("div", { class: "bar shift", "data-key": "shift" }, icon("silent"),
       h("strong", {}, state.sound() ? t("off_shift") : t("sound_off")),
       button("shift", t("start_shift"), { class: "primary" })));

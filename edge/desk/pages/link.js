@@ -17,13 +17,13 @@ export async function call(method, path, body) {
     options.body = JSON.stringify(body);
   }
   const answer = await fetch(path, options);
-  const told = answer.status === 204 ? null : await answer.json();
+  const told = answer.status === 204 ? null : await answer.json().catch(() => null);
   if (!answer.ok) throw new Refusal(answer.status, told?.detail ?? answer.statusText);
   return told;
 }
 
 export class Stream {
-  // on: {snapshot, incident, box, tick, gone}
+  // on: {snapshot, incident, box, alarms, tick, gone}
   constructor(on) {
     this.on = on;
     this.source = null;
@@ -35,13 +35,15 @@ export class Stream {
     this.close();
     this.tried = performance.now();
     this.source = new EventSource("/api/events");
-    for (const kind of ["snapshot", "incident", "box", "tick"]) {
+    for (const kind of ["snapshot", "incident", "box", "alarms", "tick"]) {
       this.source.addEventListener(kind, (event) => {
         // Only ticks count as a sign of life: they come from the desk's own clockwork, all else from chance.
         if (kind === "tick") this.heard = performance.now();
         this.on[kind](JSON.parse(event.data));
       });
     }
+    // It ended: perhaps because the session is over, and that must not wait to be found out.
+    this.source.addEventListener("error", () => this.ask());
   }
 
   close() {
@@ -58,10 +60,14 @@ export class Stream {
   async check() {
     if (this.silence() < SILENT_S || performance.now() - this.tried < AGAIN_S * 1000) return;
     this.open();
+    await this.ask();
+  }
+
+  async ask() {
     try {
       await call("GET", "/api/session");
     } catch (error) {
-      if (error instanceof Refusal && error.status === 401) this.on.gone();
+      if (this.source && error instanceof Refusal && error.status === 401) this.on.gone();
     }
   }
 }

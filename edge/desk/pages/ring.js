@@ -7,19 +7,31 @@ const PATTERNS = {
   help: { length: 1.6, volume: 0.5, tones: [[0, 0.35, 880], [0.4, 0.35, 660], [0.8, 0.35, 880]] },
   duress: { length: 2.0, volume: 0.5, tones: [[0, 0.12, 420], [0.2, 0.12, 420], [0.4, 0.12, 420], [0.6, 0.5, 310]] },
   test: { length: 5.0, volume: 0.25, tones: [[0, 0.15, 1200], [0.25, 0.15, 1500]] },
+  alarm: { length: 6.0, volume: 0.14, tones: [[0, 0.25, 520], [0.35, 0.35, 390]] },
   desk: { length: 0.8, volume: 0.5, tones: [[0, 0.4, 1000], [0.4, 0.4, 500]] },
 };
 
 let context = null;
+let meter = null;
 const playing = new Map();
 let wanted = new Set();
 
 export const soundOn = () => context !== null && context.state === "running";
 
+// How loud it is at this moment, from 0 to 1: what goes out, not what was asked for.
+export function loudness() {
+  if (!soundOn()) return 0;
+  const samples = new Float32Array(meter.fftSize);
+  meter.getFloatTimeDomainData(samples);
+  return samples.reduce((loudest, sample) => Math.max(loudest, Math.abs(sample)), 0);
+}
+
 // Call it from a click: browsers start sound for a person only.
 export async function turnOn(changed) {
   if (context === null) {
     context = new AudioContext();
+    meter = context.createAnalyser();
+    meter.connect(context.destination);
     context.addEventListener("statechange", () => { apply(); changed(); });
   }
   await context.resume();
@@ -61,7 +73,7 @@ function start(kind) {
   const source = context.createBufferSource();
   source.buffer = buffer;
   source.loop = true;
-  source.connect(context.destination);
+  source.connect(meter);
   source.start();
   return source;
 }
@@ -72,7 +84,7 @@ function chirp() {
   gain.gain.setValueAtTime(0.15, context.currentTime);
   gain.gain.linearRampToValueAtTime(0, context.currentTime + 0.25);
   tone.frequency.value = 990;
-  tone.connect(gain).connect(context.destination);
+  tone.connect(gain).connect(meter);
   tone.start();
   tone.stop(context.currentTime + 0.25);
 }
