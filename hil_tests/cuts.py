@@ -212,6 +212,7 @@ class Cutter:
                 break
             await asyncio.sleep(0.02)
         if not self.witness.hit:
+            self.witness.aim = ""  # else it would come while the box starts again, and end it
             self.tally.fail("missed", aim, f"it did not come within {AIM_S:.0f} s")
         await self._aimed_cut(aim)
         flushed = self.witness.has_flushed(Kind.PRESS)
