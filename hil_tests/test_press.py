@@ -7,10 +7,12 @@ import json
 
 import pytest
 
+from edge.config import Button
 from hil_tests.world import World
 
 short = pytest.mark.short
-TRIES, STABLE_MS, MARGIN_MS = 8, 5.0, 1.0
+TRIES, MARGIN_MS = 8, 1.0
+STABLE_MS: float = Button.model_fields["stable_ms"].default
 
 
 @short

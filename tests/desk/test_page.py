@@ -148,11 +148,14 @@ async def join(page: Page, url: str, desk: Desk, name: str, role: Role = "operat
     """By invitation, as everybody comes in the first time."""
     invite(desk, f"secret of {name}", role, group)
     await page.goto(f"{url}#invitation=secret%20of%20{name}")
-    await page.fill("input[name=name]", name)
-    await page.fill("input[name=login]", name.lower())
-    await page.fill("input[name=password]", PASSWORD)
-    await page.click("button.primary")
+    await enter(page, name=name, login=name.lower(), password=PASSWORD)
     await page.wait_for_selector("#list .quiet, #alerts .alert, #alerts .elsewhere, #list .group")
+
+
+async def enter(page: Page, **fields: str) -> None:
+    for name, value in fields.items():
+        await page.fill(f"input[name={name}]", value)
+    await page.click("button.primary")
 
 
 async def test_an_invitation_leaves_the_address_at_once_and_works_once(shift: Shift) -> None:
@@ -161,13 +164,9 @@ async def test_an_invitation_leaves_the_address_at_once_and_works_once(shift: Sh
     await page.goto(f"{shift.url}#invitation=used-once")
     await expect(page.locator("[data-form=join]")).to_contain_text("Ravi invites you as: Operator")
     assert "used-once" not in page.url
-    await page.fill("input[name=name]", "Vikram")
-    await page.fill("input[name=login]", "vikram")
-    await page.fill("input[name=password]", "vikram vikram")
-    await page.click("button.primary")
+    await enter(page, name="Vikram", login="vikram", password="vikram vikram")
     await expect(page.locator(".fault")).to_contain_text("at least 12 characters")
-    await page.fill("input[name=password]", PASSWORD)
-    await page.click("button.primary")
+    await enter(page, password=PASSWORD)
     await shift.sounds("", page)
     await page.click("[data-do=sign-out]")
     await page.goto(f"{shift.url}#invitation=used-once")
@@ -179,12 +178,9 @@ async def test_a_wrong_password_is_told_and_the_right_one_begins_the_shift(shift
     page = await shift.browser.new_page()
     shift.desk.person("Vikram")
     await page.goto(shift.url)
-    await page.fill("input[name=login]", "vikram")
-    await page.fill("input[name=password]", "no")
-    await page.click("button.primary")
+    await enter(page, login="vikram", password="no")
     await expect(page.locator(".fault")).to_have_text("Name or password is not right.")
-    await page.fill("input[name=password]", PASSWORD)
-    await page.click("button.primary")
+    await enter(page, password=PASSWORD)
     await shift.sounds("", page)
     await expect(page.locator("#top .duty")).to_have_text("2 on duty")
     await page.close()
