@@ -140,7 +140,8 @@ class MqttSession:
                 self._hurry.clear()
                 pause = self._backoff.pause_s(alert=self._alert_waits())
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hurry.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._hurry.wait()
                 steady = await self._one_connection()
                 if not steady:
                     self._backoff.failed(refused=self._refused)

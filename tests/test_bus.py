@@ -52,7 +52,8 @@ class End:
         await self.bus.close()
 
     async def next(self) -> tuple[str, Any]:
-        return await asyncio.wait_for(self.heard.get(), WAIT_S)
+        async with asyncio.timeout(WAIT_S):
+            return await self.heard.get()
 
     async def hears_from(self, other: End) -> None:
         """Until what the other one says arrives: subscriptions take a moment to be known."""

@@ -97,7 +97,8 @@ class End:
 
 
 async def soon(awaitable: Awaitable[Any]) -> Any:
-    return await asyncio.wait_for(awaitable, WAIT_S)
+    async with asyncio.timeout(WAIT_S):
+        return await awaitable
 
 
 def desk(pki: Pki, port: int, **options: Any) -> End:

@@ -142,7 +142,8 @@ async def test_orders_that_every_process_obeys(monkeypatch: pytest.MonkeyPatch) 
     assert supervision.common_order(ID, "log_level", {"level": "debug"}, stop).ok
     assert levels == ["debug"]
     assert supervision.common_order(ID, "restart", {}, stop).ok
-    await asyncio.wait_for(stop.wait(), WAIT_S)
+    async with asyncio.timeout(WAIT_S):
+        await stop.wait()
     other = supervision.common_order(ID, "dance", {}, stop)
     assert (other.ok, other.reason) == (False, "dance is not for this process")
 

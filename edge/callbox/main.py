@@ -49,5 +49,6 @@ def run(config: Config) -> int:
 
 async def _say_ready(claimed: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(claimed.wait(), CLAIM_S)
+        async with asyncio.timeout(CLAIM_S):
+            await claimed.wait()
     supervision.notify("READY=1")

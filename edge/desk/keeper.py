@@ -148,7 +148,6 @@ class Keeper:
         if self._wake.is_set():
             return
         pause_s = max(0.0, (self._next_presence_ns - self._clock.mono_ns()) / 1e9)
-        # Not wait_for(): in Python 3.11 it loses a cancellation that meets the end of what it waits for.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 await self._wake.wait()

@@ -166,8 +166,7 @@ async def run(desk: config.Desk, stop: asyncio.Event) -> None:
         http.should_exit = True
         service.close()
         await broker.session.close()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(parts[-1]), CLOSE_S + 1)
+        await asyncio.wait(parts[-1:], timeout=CLOSE_S + 1)
         for task in (stopped, *parts):
             task.cancel()
         await asyncio.gather(stopped, *parts, return_exceptions=True)

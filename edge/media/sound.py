@@ -185,7 +185,8 @@ class CardSound:
     async def _either(self, lost: asyncio.Event) -> None:
         """Waits for the loss of the card, at most a block: `_wanted` falls without a word."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(lost.wait(), BLOCK_MS / 1000)
+            async with asyncio.timeout(BLOCK_MS / 1000):
+                await lost.wait()
 
     def _open(self) -> Any:
         """A stream, not running.

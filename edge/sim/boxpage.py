@@ -105,7 +105,8 @@ class BoxPage:
                 picture = json.dumps(self._picture(), ensure_ascii=False)
                 yield f"data: {picture}\n\n"
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), BEAT_S)
+                    async with asyncio.timeout(BEAT_S):
+                        await changed.wait()
                 changed.clear()
         finally:
             self._pages.discard(changed)

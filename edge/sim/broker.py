@@ -110,7 +110,8 @@ class Broker:
         if self._process is not None and self.pid is not None:
             self._process.terminate()
             try:
-                await asyncio.wait_for(self._process.wait(), 5)
+                async with asyncio.timeout(5):
+                    await self._process.wait()
             except TimeoutError:
                 await self.kill()
 

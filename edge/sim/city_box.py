@@ -300,7 +300,8 @@ class CityBox:
         told = self._presses[button] = loop.create_future()
         self._pins.put(button, True)
         try:
-            return await asyncio.wait_for(told, TOLD_S)
+            async with asyncio.timeout(TOLD_S):
+                return await told
         except TimeoutError:
             raise Refused(f"callbox told no press of {button} within {TOLD_S:.0f} s") from None
         finally:

@@ -68,7 +68,8 @@ class StageClient:
             writer.close()
             # What was said last is on its way; a stage that hangs is not waited for.
             with contextlib.suppress(OSError, TimeoutError):
-                await asyncio.wait_for(writer.wait_closed(), CLOSE_S)
+                async with asyncio.timeout(CLOSE_S):
+                    await writer.wait_closed()
 
     def _hand_on(self, line: bytes) -> None:
         try:

@@ -70,7 +70,8 @@ class Launcher:
         for name in names or self.names:
             kept = self._kept[name]
             try:
-                await asyncio.wait_for(kept.ready.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await kept.ready.wait()
             except TimeoutError:
                 raise self._late(name, timeout_s) from None
 
@@ -231,7 +232,8 @@ class _Kept:
             for number in (signal.SIGTERM, signal.SIGCONT):  # one that hangs must wake up to hear of its end
                 self._signal(number)
             try:
-                await asyncio.wait_for(process.wait(), STOP_S)
+                async with asyncio.timeout(STOP_S):
+                    await process.wait()
             except TimeoutError:
                 log.warning("program killed name=%s reason=did not end in %.0f s", self.program.name, STOP_S)
             # A prefix, or what the program started, goes with it.

@@ -94,7 +94,8 @@ class Operator:
         self._reader = threading.Thread(target=self._read, args=(connection, loop), daemon=True)
         self._reader.start()
         try:
-            await asyncio.wait_for(self._open.wait(), ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                await self._open.wait()
         except TimeoutError:
             raise SetupFailed("the desk's event stream does not begin") from None
 

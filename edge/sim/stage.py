@@ -278,7 +278,8 @@ async def _answers(path: Path) -> bool:
     # Until the other end has hung up too, so that it is not left with half a connection.
     with contextlib.suppress(OSError, TimeoutError):
         writer.write_eof()
-        await asyncio.wait_for(reader.read(), ANSWER_S)
+        async with asyncio.timeout(ANSWER_S):
+            await reader.read()
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()

@@ -54,7 +54,8 @@ class House:
 
     async def told(self, model: type[Model]) -> Any:
         while True:
-            message = await asyncio.wait_for(self.heard.get(), 5)
+            async with asyncio.timeout(5):
+                message = await self.heard.get()
             if isinstance(message, model):
                 return message
 

@@ -33,7 +33,8 @@ class Heard:
         self.log.put_nowait(("fault", text))
 
     async def next(self) -> Any:
-        return await asyncio.wait_for(self.log.get(), 10)
+        async with asyncio.timeout(10):
+            return await self.log.get()
 
 
 @pytest_asyncio.fixture
@@ -131,11 +132,13 @@ async def test_the_card_runs_only_while_something_plays_and_says_when_it_ended(c
     assert await heard.next() == ("fault", None)
     assert not card.started.is_set()
     driver.play("x", LOUD + LOUD[:100])
-    await asyncio.wait_for(card.started.wait(), 5)
+    async with asyncio.timeout(5):
+        await card.started.wait()
     assert card.pull() == LOUD
     assert card.pull() == LOUD[:100] + bytes(BLOCK_BYTES - 100), "the last block is filled up with silence"
     assert await heard.next() == "end"
-    await asyncio.wait_for(card.aborted.wait(), 5)
+    async with asyncio.timeout(5):
+        await card.aborted.wait()
     assert heard.log.empty(), "an end that was asked for is no fault"
     await driver.close()
 
@@ -146,7 +149,8 @@ async def test_a_cut_clip_is_not_taken_for_the_end_of_the_next(card: Card) -> No
     driver.start(heard.end, heard.fault)
     await heard.next()
     driver.play("a", LOUD)
-    await asyncio.wait_for(card.started.wait(), 5)
+    async with asyncio.timeout(5):
+        await card.started.wait()
     card.pull()  # the end of "a" is on its way to the loop
     driver.play("b", LOUD)
     await asyncio.sleep(0)
@@ -165,7 +169,8 @@ async def test_a_card_that_was_pulled_out_is_told_and_taken_again_when_it_is_bac
     driver.start(heard.end, heard.fault)
     await heard.next()
     driver.play("a", LOUD * 100)
-    await asyncio.wait_for(card.started.wait(), 5)
+    async with asyncio.timeout(5):
+        await card.started.wait()
     while not driver._running:  # noqa: ASYNC110 - set on the loop's next turns
         await asyncio.sleep(0)
     card.stream.finished()  # PortAudio: the stream ended, and nobody asked for it

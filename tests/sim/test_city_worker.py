@@ -64,6 +64,7 @@ async def test_a_worker_ends_when_nobody_orders_any_more() -> None:
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
-    out, _ = await asyncio.wait_for(process.communicate(b'{"n": 1, "do": "lid", "device": "x"}\n'), 30)
+    async with asyncio.timeout(30):
+        out, _ = await process.communicate(b'{"n": 1, "do": "lid", "device": "x"}\n')
     assert json.loads(out) == {"n": 1, "ok": False, "reason": "no box 'x' runs here"}
     assert process.returncode == 0

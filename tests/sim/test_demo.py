@@ -48,7 +48,8 @@ async def _edge(*words: str) -> asyncio.subprocess.Process:
 
 async def test_demo_once_shows_every_step_from_the_contact_to_the_closed_incident(tmp_path: Path) -> None:
     process = await _edge("demo", "--once", "--dir", str(tmp_path))
-    out = (await asyncio.wait_for(process.communicate(), 120))[0].decode()
+    async with asyncio.timeout(120):
+        out = (await process.communicate())[0].decode()
     assert process.returncode == 0, out
     rows = re.findall(r"^  (\S.*?)\s{2,}([\d.]+) ms$", out, re.MULTILINE)
     assert [step for step, _ in rows] == STEPS, out
@@ -80,7 +81,8 @@ async def test_demo_serves_the_box_and_the_desk_until_it_is_told_to_end(tmp_path
         while "the box tells the citizen: pressed" not in out:
             out += (await process.stdout.readline()).decode()
     process.terminate()
-    await asyncio.wait_for(process.wait(), 30)
+    async with asyncio.timeout(30):
+        await process.wait()
     assert process.returncode == 0
     assert not (tmp_path / "run/stage.sock").exists()
 

@@ -43,7 +43,8 @@ async def _connect(line: Line) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
 
 
 async def _said(reader: asyncio.StreamReader) -> bytes:
-    return await asyncio.wait_for(reader.read(1000), 5)
+    async with asyncio.timeout(5):
+        return await reader.read(1000)
 
 
 async def _ended(reader: asyncio.StreamReader) -> bool:
@@ -87,9 +88,11 @@ async def test_a_deaf_line_stays_connected_and_passes_nothing_and_is_reset_when_
     fresh_reader, fresh = await _connect(line)
     fresh.write(b"and here")
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(reader.read(1000), 0.2)
+        async with asyncio.timeout(0.2):
+            await reader.read(1000)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(fresh_reader.read(1000), 0.2)
+        async with asyncio.timeout(0.2):
+            await fresh_reader.read(1000)
     await line.restore()
     assert await _ended(reader)
     assert await _ended(fresh_reader)

@@ -41,7 +41,8 @@ async def test_a_press_lights_the_lamp_with_nothing_but_callbox_there(tmp_path: 
         stack.stage.observe(lambda kind, name, level, *_: lit.set() if (name, level) == ("lamp", 1) else None)
         await stack.stage.wait_for("callbox")
         await stack.stage.press("police", hold_s=0.1)
-        await asyncio.wait_for(lit.wait(), 5)
+        async with asyncio.timeout(5):
+            await lit.wait()
 
 
 async def test_when_a_part_does_not_come_up_all_goes_down_and_it_says_which(tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ class Driver:
         await self.client.close()
 
     async def next(self) -> dict[str, Any]:
-        return await asyncio.wait_for(self.heard.get(), 5)
+        async with asyncio.timeout(5):
+            return await self.heard.get()
 
 
 class Watch:
@@ -57,7 +58,8 @@ class Watch:
         self.stamps.append((box_ns, seen_ns))
 
     async def next(self) -> tuple[str, str, int]:
-        return await asyncio.wait_for(self.seen.get(), 5)
+        async with asyncio.timeout(5):
+            return await self.seen.get()
 
 
 async def test_a_driver_is_told_the_present_level_of_every_line_without_an_edge(stage: Stage) -> None:
@@ -143,9 +145,26 @@ async def test_nonsense_from_a_driver_is_refused_and_the_next_line_still_counts(
     writer.write(b'{"out":"buzzer","level":1,"t":1}\n')
     assert await watch.next() == ("out", "buzzer", 1)
     writer.write(b"x" * 10_000)
-    while await asyncio.wait_for(reader.readline(), 5):
-        pass  # the levels at connect, then the end: the overlong line cost the connection
+    async with asyncio.timeout(5):
+        while await reader.readline():
+            pass  # the levels at connect, then the end: the overlong line cost the connection
     writer.close()
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_driver_that_is_closed_while_the_stage_goes_away_ends(tmp_path: Path, steps: int) -> None:
+    """Each step of the loop on which the one may meet the other."""
+    stage = Stage(tmp_path / "stage.sock", contacts=("police",))
+    await stage.start()
+    driver = Driver(stage, "callbox")
+    driver.client.start()
+    await driver.next()
+    closing = asyncio.create_task(stage.close())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    # Not timeout(): close() holds the cancellation of its own task for the one it waits for.
+    _, hangs = await asyncio.wait({asyncio.create_task(driver.client.close()), closing}, timeout=5)
+    assert not hangs
 
 
 async def test_edge_press_closes_and_opens_the_contact_of_another_process(stage: Stage) -> None:
@@ -172,7 +191,8 @@ def test_edge_press_without_a_box_says_how_to_start_one(tmp_path: Path) -> None:
 async def test_a_hand_may_set_a_line_and_learns_why_not(stage: Stage) -> None:
     reader, writer = await asyncio.open_unix_connection(str(stage.path))
     writer.write(b'{"hello":"hand"}\n{"set":"tamper","level":0}\n{"set":"tamper","level":2}\n{"wave":1}\n')
-    answers = [json.loads(await asyncio.wait_for(reader.readline(), 5)) for _ in range(3)]
+    async with asyncio.timeout(15):
+        answers = [json.loads(await reader.readline()) for _ in range(3)]
     writer.close()
     assert answers[0] == {"ok": True}
     assert [a["ok"] for a in answers[1:]] == [False, False]

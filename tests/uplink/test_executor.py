@@ -60,7 +60,8 @@ class Box:
         """Everything handed to the outbox so far is done and has been heard of."""
         done = asyncio.Event()
         self.writer.submit(lambda _box: None, lambda _result, _error: done.set())
-        await asyncio.wait_for(done.wait(), 15)
+        async with asyncio.timeout(15):
+            await done.wait()
         await turns()
 
     async def give(self, *given: Command) -> None:

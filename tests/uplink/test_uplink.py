@@ -157,7 +157,8 @@ class Box:
         for _ in range(2):
             done = asyncio.Event()
             self.uplink._writer.submit(lambda _box: None, lambda _r, _e, d=done: d.set())  # type: ignore[misc]
-            await asyncio.wait_for(done.wait(), WAIT_S)
+            async with asyncio.timeout(WAIT_S):
+                await done.wait()
             await turns()
 
     def rows(self) -> list[str]:
