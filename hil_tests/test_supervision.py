@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
-from hil_tests.world import World
+from hil_tests.world import UNITS, World
 
 short = pytest.mark.short
-UNITS = ("edge-callbox", "edge-uplink", "edge-media")
 EAT = "import time; held = [bytearray(1 << 20) for _ in range(400)]; time.sleep(60)"
 
 
@@ -78,23 +75,19 @@ async def test_I4_a_killed_callbox_is_armed_again(world: World) -> None:
 
 
 async def test_a_kernel_that_hangs_is_reset_by_the_hardware(world: World) -> None:
-    await _resets(world, "echo c > /proc/sysrq-trigger")
+    await _resets(world, "kernel")
 
 
 async def test_a_systemd_that_hangs_is_reset_by_the_hardware(world: World) -> None:
-    # It cannot be stopped by a signal; a crash leaves it frozen, with the watchdog open and unfed.
-    await _resets(world, "kill -SEGV 1")
+    await _resets(world, "systemd")
 
 
-async def _resets(world: World, hang: str) -> None:
+async def _resets(world: World, level: str) -> None:
     bench = world.bench
     await bench.cut()
     await bench.restore(cold=True)  # a saved state is of a guest whose watchdog nobody feeds yet
     await world.linked()
-    order = asyncio.create_task(bench.sh(f"sleep 0.5; {hang}", check=False, timeout_s=5))
-    await bench.wait_for_reset(120)
-    await asyncio.gather(order, return_exceptions=True)
-    await world.armed()
+    await world.hang(level)
     await world.linked()
     await world.press_arrives()
     await bench.cut()

@@ -13,6 +13,9 @@ from hil_tests.bench.bench import Bench, BenchError, armed
 from hil_tests.bench.centre import Centre
 
 LONGEST_PATTERN_S = 5.3
+UNITS = ("edge-callbox", "edge-uplink", "edge-media")
+HANGS = {"kernel": "echo c > /proc/sysrq-trigger", "systemd": "kill -SEGV 1"}
+"""systemd cannot be stopped by a signal; a crash leaves it frozen, with the watchdog open and unfed."""
 
 
 class World:
@@ -44,6 +47,15 @@ class World:
     async def armed(self) -> None:
         """Callbox has said that it is ready."""
         await armed(self.bench, 120)
+
+    async def hang(self, level: str) -> None:
+        """Hangs it as HANGS says; returns when the hardware's watchdog has reset it and it is armed."""
+        order = asyncio.create_task(
+            self.bench.sh(f"sleep 0.5; {HANGS[level]}", check=False, timeout_s=5)  # it must be taken first
+        )
+        await self.bench.wait_for_reset(120)
+        await asyncio.gather(order, return_exceptions=True)
+        await self.armed()
 
     async def linked(self) -> None:
         """The uplink has its session."""

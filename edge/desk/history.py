@@ -150,6 +150,8 @@ class History:
             raise StoreError(f"desk store {path} cannot be opened: {error}") from error
 
     def close(self) -> None:
+        """From any thread; a question that is being answered is broken off."""
+        self._db.interrupt()
         self._db.close()
 
     def incidents(self, wanted: Filter, before: int | None = None, limit: int = 50) -> list[Summary]:

@@ -114,8 +114,8 @@ async def run(desk: config.Desk, stop: asyncio.Event) -> None:
         send=broker.send,
         presence=broker.presence,
     )
-    reader, history = Store(store.path, read_only=True), History(store.path)
-    service = Service(core, clock, hub, keeper, reader, history, Link())
+    reader, history, figures = Store(store.path, read_only=True), History(store.path), History(store.path)
+    service = Service(core, clock, hub, keeper, reader, history, figures, Link())
     broker.attach(service)
     keep = lambda row: keeper.submit(Outcome([row]))  # noqa: E731
     sessions = Sessions(token, core.people, clock, keep, store.sessions())
@@ -171,8 +171,8 @@ async def run(desk: config.Desk, stop: asyncio.Event) -> None:
             task.cancel()
         await asyncio.gather(stopped, *parts, return_exceptions=True)
         passwords.close()
-        reader.close()
-        history.close()
+        for connection in (reader, history, figures):
+            connection.close()
 
 
 def _rules(desk: config.Desk) -> Rules:

@@ -53,6 +53,7 @@ class Service:
         keeper: Keeper,
         reader: Store,
         history: History,
+        figures: History,
         link: Link,
     ) -> None:
         self.core = core
@@ -62,7 +63,10 @@ class Service:
         self._keeper = keeper
         self._reader = reader
         self._history = history
+        self._figures = figures
         self._reading = ThreadPoolExecutor(1, "desk-reader")
+        # Figures over a year take seconds: no list and no incident's page waits behind them.
+        self._counting = ThreadPoolExecutor(1, "desk-figures")
         self._recalls: set[asyncio.Task[None]] = set()
         self.refused = 0
         self._told_alarms: list[dict[str, Any]] = []
@@ -160,8 +164,12 @@ class Service:
         return found
 
     async def read(self, what: Callable[[History], T]) -> T:
-        """Asks the history, in its thread. Raises StoreError."""
+        """Asks the history for some rows. Raises StoreError."""
         return await asyncio.get_running_loop().run_in_executor(self._reading, what, self._history)
+
+    async def count(self, what: Callable[[History], T]) -> T:
+        """Asks the history for what goes through all its rows, in a thread for that. Raises StoreError."""
+        return await asyncio.get_running_loop().run_in_executor(self._counting, what, self._figures)
 
     async def timeline(self, incident_id: str) -> list[dict[str, Any]]:
         """As the store has it, after waiting a moment for what is on its way there."""
@@ -249,7 +257,8 @@ class Service:
 
     def close(self) -> None:
         self.hub.close()
-        self._reading.shutdown(wait=False, cancel_futures=True)
+        for thread in (self._reading, self._counting):
+            thread.shutdown(wait=False, cancel_futures=True)
 
     def _apply(self, outcome: Outcome) -> None:
         self._keeper.submit(outcome)

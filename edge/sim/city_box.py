@@ -297,7 +297,8 @@ class CityBox:
             order = Order(id=uuid7(self._clock), process="callbox", name="arm_test", by=technician)
             self._bus.publish(order)
             await asyncio.sleep(0)
-        told = self._presses[button] = loop.create_future()
+        told: asyncio.Future[PressTold] = loop.create_future()
+        self._presses[button] = told
         self._pins.put(button, True)
         try:
             async with asyncio.timeout(TOLD_S):

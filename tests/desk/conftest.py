@@ -104,8 +104,8 @@ def build(path: Path, presence_s: float = 10, rules: Rules | None = None) -> Des
         send=send,
         presence=lambda: presences.append(hub.staffed),
     )
-    reader, history = Store(store.path, read_only=True), History(store.path)
-    service = Service(core, clock, hub, keeper, reader, history, Link())
+    reader, history, figures = Store(store.path, read_only=True), History(store.path), History(store.path)
+    service = Service(core, clock, hub, keeper, reader, history, figures, Link())
     service.link_changed(True)
     sessions = Sessions(
         TOKEN, core.people, clock, lambda row: keeper.submit(Outcome([row])), store.sessions()

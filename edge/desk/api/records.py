@@ -74,7 +74,7 @@ def router(desk: Desk) -> APIRouter:
     ) -> list[Answers]:
         """How soon alerts were acknowledged, by hour of the day or by place; tests only when asked for."""
         real = filter_ if filter_.test is not None else filter_.model_copy(update={"test": False})
-        return await service.read(lambda h: h.answers(by, real, offset_min))
+        return await service.count(lambda h: h.answers(by, real, offset_min))
 
     @rooms.get("/boxes/{device}/course", responses=answers(404, 503), tags=["boxes"])
     async def course(device: Device, days: Annotated[int, Query(ge=1, le=400)] = 1) -> list[HealthPoint]:
@@ -94,7 +94,7 @@ def router(desk: Desk) -> APIRouter:
     async def export_incidents(who: Who, kind: Format, filter_: Wanted) -> StreamingResponse:
         """Incidents as CSV or GeoJSON, newest first."""
         await service.act(who.actor, Tell("exported", "export", (("what", f"incidents.{kind}"),)))
-        found = await service.read(lambda h: h.incidents(filter_, None, MOST_EXPORTED))
+        found = await service.count(lambda h: h.incidents(filter_, None, MOST_EXPORTED))
         rows = exports.incident_rows(found)
         return _sent(kind, "incidents", rows, exports.INCIDENT_COLUMNS)
 

@@ -1,6 +1,7 @@
 // What stands around the work: the bar at the top, and the bars that say that something is wrong.
 
 import { button, h, icon } from "./dom.js";
+import { lately } from "./history.js";
 import { SILENT_S } from "./link.js";
 import { address } from "./route.js";
 import { duration, t } from "./words.js";
@@ -17,7 +18,7 @@ export function topView(state) {
     h("nav", { "aria-label": t("views") },
       tab(state, "incidents", openOf(state).length),
       tab(state, "boxes", boxes),
-      tab(state, "history"),
+      tab(state, "history", 0, lately()),
       state.can("manage") && tab(state, "people"),
       state.can("manage") && tab(state, "audit")),
     h("div", { class: "status" },
@@ -33,9 +34,9 @@ export function topView(state) {
   ];
 }
 
-function tab(state, name, count = 0) {
+function tab(state, name, count = 0, query = {}) {
   const here = (OF[state.view.name] ?? state.view.name) === name;
-  return h("a", { href: address(name), "data-tab": name, "data-key": name, "aria-current": here ? "page" : false },
+  return h("a", { href: address(name, "", query), "data-tab": name, "data-key": name, "aria-current": here ? "page" : false },
     t(name), count > 0 && h("b", { class: "count" }, count));
 }
 

@@ -7,6 +7,10 @@ import { known, t } from "./words.js";
 
 const FIELDS = ["text", "since", "until", "service", "disposition", "state", "test", "device"];
 const PLACES = 20;
+const LATELY_DAYS = 30;
+
+// What the page begins with, in its address as if it had been asked for: figures over years take their time.
+export const lately = () => ({ since: new Date(Date.now() - LATELY_DAYS * 86_400_000).toISOString().slice(0, 10) });
 
 // What the address asks for, as the API's parameters; "until" is a day that is meant to be included.
 export function wanted(query) {
@@ -76,7 +80,7 @@ function found(state) {
 
 function answers(state) {
   const { hours, places } = state.history;
-  if (!hours || !places) return null;
+  if (!hours || !places) return state.history.found && h("p", { class: "note", "data-key": "wait" }, t("loading"));
   const target = (state.info?.answer_s ?? 15) * 1000;
   const top = Math.max(target * 1.2, ...hours.map((a) => a.p95_ms ?? 0));
   const slow = [...places].sort((a, b) => (b.p95_ms ?? -1) - (a.p95_ms ?? -1)).slice(0, PLACES);

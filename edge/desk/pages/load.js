@@ -85,14 +85,20 @@ export class Loader {
   async history(current) {
     const { state } = this;
     const asked = wanted(state.view.query);
-    Object.assign(state.history, { found: null, more: false });
+    state.history = { found: null, more: false, hours: null, places: null };
     this.show();
-    const [found, hours, places] = await Promise.all([
-      call("GET", `/api/history?${asked}&limit=${PAGE}`),
+    const list = async () => {
+      const found = await call("GET", `/api/history?${asked}&limit=${PAGE}`);
+      if (!current()) return;
+      Object.assign(state.history, { found, more: found.length === PAGE });
+      this.show();
+    };
+    const [, hours, places] = await Promise.all([
+      list(),
       call("GET", `/api/answers?by=hour&offset_min=${-new Date().getTimezoneOffset()}&${asked}`),
       call("GET", `/api/answers?by=place&${asked}`),
     ]);
-    if (current()) state.history = { found, more: found.length === PAGE, hours, places };
+    if (current()) Object.assign(state.history, { hours, places });
   }
 
   async people(current) {
