@@ -7,7 +7,7 @@ import { address as link } from "./route.js";
 import { t } from "./words.js";
 
 const TILE = 256;
-const CELL = 46; // px; what is nearer stands together
+const CELL = { w: 64, h: 38 }; // px; room for a mark and its number
 const APART_ZOOM = 18;
 const MAX_ZOOM = 19;
 const EARTH_M = 40_075_016.7;
@@ -78,7 +78,7 @@ function drawing(state, boxes, view, w, height, { still = false, here = null } =
   for (const box of boxes) {
     if (!box.place) continue;
     const p = at(box.place);
-    if (p.x > -CELL && p.y > -CELL && p.x < w + CELL && p.y < height + CELL) seen.push({ box, ...p, is: boxState(state, box, ringing) });
+    if (p.x > -CELL.w && p.y > -CELL.w && p.x < w + CELL.w && p.y < height + CELL.w) seen.push({ box, ...p, is: boxState(state, box, ringing) });
   }
   const scale = scaleOf(view, size);
   const heaps = clusters(seen, view.zoom);
@@ -94,21 +94,26 @@ function drawing(state, boxes, view, w, height, { still = false, here = null } =
   ];
 }
 
+// What would stand in each other's way is one heap with its number; what rings is never hidden in one.
 function clusters(seen, zoom) {
-  if (zoom >= APART_ZOOM) return seen.map((one) => ({ x: one.x, y: one.y, of: [one] }));
-  const found = new Map();
+  const alone = (heap) => zoom >= APART_ZOOM || heap.of[0].is === "ringing";
+  const heaps = [];
   for (const one of seen) {
-    const cell = `${Math.floor(one.x / CELL)}:${Math.floor(one.y / CELL)}`;
-    // What rings is never hidden in a heap.
-    const name = one.is === "ringing" ? `!${one.box.device}` : cell;
-    const heap = found.get(name) ?? found.set(name, { x: 0, y: 0, of: [] }).get(name);
-    heap.of.push(one);
+    let heap = { x: one.x, y: one.y, of: [one] };
+    // A heap that grows moves, perhaps into another's way.
+    for (let other; !alone(heap) && (other = heaps.findIndex((o) => !alone(o) && inTheWay(o, heap))) >= 0;) {
+      heap = joined(heaps.splice(other, 1)[0], heap);
+    }
+    heaps.push(heap);
   }
-  for (const heap of found.values()) {
-    heap.x = heap.of.reduce((sum, one) => sum + one.x, 0) / heap.of.length;
-    heap.y = heap.of.reduce((sum, one) => sum + one.y, 0) / heap.of.length;
-  }
-  return [...found.values()].sort((a, b) => worst(b) - worst(a));
+  return heaps.sort((a, b) => worst(b) - worst(a));
+}
+
+const inTheWay = (a, b) => Math.abs(a.x - b.x) < CELL.w && Math.abs(a.y - b.y) < CELL.h;
+
+function joined(a, b) {
+  const [m, n] = [a.of.length, b.of.length];
+  return { x: (a.x * m + b.x * n) / (m + n), y: (a.y * m + b.y * n) / (m + n), of: [...a.of, ...b.of] };
 }
 
 const worst = (heap) => Math.min(...heap.of.map((one) => RANK.indexOf(one.is)));
