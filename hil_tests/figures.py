@@ -12,6 +12,7 @@ import shutil
 import statistics
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hil_tests.bench.guest import PORT, guest
 from hil_tests.bench.virtual import VirtualBench
 from hil_tests.world import HANGS, UNITS, World
 
+PARTS = ("latencies", "memory", "idle", "start", "boot")
 WORK = "/run/bench"
 PSS = (
     "for p in $(cat /sys/fs/cgroup/system.slice/{unit}.service/cgroup.procs); do "
@@ -163,28 +165,28 @@ class Figures:
         report.floors = {name: Spread.of(values, "ms") for name, values in self.floors.items()}
         report.counts = self.counts
         middle = {name: statistics.median(v) for name, v in {**self.found, **self.floors}.items()}
-        both = middle["fdatasync"] + middle["qos1_round_trip"]
+        both = ("fdatasync", "qos1_round_trip")
         pairs = {
-            "confirmed_to_durable_vs_fdatasync": ("confirmed_to_durable", middle["fdatasync"]),
+            "confirmed_to_durable_vs_fdatasync": ("confirmed_to_durable", both[:1]),
             "confirmed_to_puback_vs_both_floors": ("confirmed_to_puback", both),
-            "edge_to_lamp_vs_fdatasync": ("edge_to_lamp", middle["fdatasync"]),
-            "edge_to_durable_vs_fdatasync": ("edge_to_durable", middle["fdatasync"]),
+            "edge_to_lamp_vs_fdatasync": ("edge_to_lamp", both[:1]),
+            "edge_to_durable_vs_fdatasync": ("edge_to_durable", both[:1]),
             "edge_to_puback_vs_both_floors": ("edge_to_puback", both),
-            "start_to_armed_vs_bare_import": ("start_to_armed", middle["bare_import"]),
-            "boot_to_armed_vs_kernel": ("boot_to_armed", middle["kernel"]),
-            **{
-                f"hang_to_armed_{level}_vs_floor": (
-                    f"hang_to_armed_{level}",
-                    middle[f"watchdog_and_boot_{level}"],
-                )
-                for level in HANGS
-            },
-            **{
-                f"hang_to_ready_{unit}_vs_watchdog": (f"hang_to_ready_{unit}", middle[f"watchdog_{unit}"])
-                for unit in UNITS
-            },
+            "start_to_armed_vs_bare_import": ("start_to_armed", ("bare_import",)),
+            "boot_to_armed_vs_kernel": ("boot_to_armed", ("kernel",)),
         }
-        report.ratios = {name: round(middle[what] / floor, 3) for name, (what, floor) in pairs.items()}
+        for level in HANGS:
+            pairs[f"hang_to_armed_{level}_vs_floor"] = (
+                f"hang_to_armed_{level}",
+                (f"watchdog_and_boot_{level}",),
+            )
+        for unit in UNITS:
+            pairs[f"hang_to_ready_{unit}_vs_watchdog"] = (f"hang_to_ready_{unit}", (f"watchdog_{unit}",))
+        report.ratios = {
+            name: round(middle[what] / sum(middle[floor] for floor in floors), 3)
+            for name, (what, floors) in pairs.items()
+            if what in middle
+        }
         return report
 
 
@@ -198,7 +200,7 @@ def _seconds(text: str) -> float:
     return total
 
 
-async def measure(folder: Path, presses: int, idle_s: float) -> Report:
+async def measure(folder: Path, presses: int, idle_s: float, parts: Sequence[str]) -> Report:
     found = await guest()
     async with Centre(folder / "centre", found.pki, PORT) as centre:
         bench = VirtualBench(found, folder / "box")
@@ -206,11 +208,8 @@ async def measure(folder: Path, presses: int, idle_s: float) -> Report:
         try:
             await bench.start()
             await figures.world.linked()
-            await figures.latencies()
-            await figures.memory()
-            await figures.idle()
-            await figures.start()
-            await figures.boot()
+            for part in parts:
+                await getattr(figures, part)()
         finally:
             await bench.close()
     return figures.report()
@@ -220,11 +219,12 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="hil_tests/run figures", description=__doc__)
     parser.add_argument("-n", type=int, default=20, help="presses")
     parser.add_argument("--idle", type=float, default=600, help="seconds at rest")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(argv)
     folder = Path(tempfile.mkdtemp(prefix="edge-figures-", dir="/var/tmp"))
     try:
-        report = asyncio.run(measure(folder, args.n, args.idle))
+        report = asyncio.run(measure(folder, args.n, args.idle, args.only))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(json.dumps(report.as_json()) if args.json else report.as_table())
