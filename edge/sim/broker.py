@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from edge.errors import SetupFailed
-from edge.sim.children import dies_with_parent
+from edge.sim.children import DIES_WITH_PARENT
 from edge.sim.pki import Pki
 
 REFERENCE = Path(__file__).parents[2] / "firmware_config" / "centre"
@@ -83,13 +83,11 @@ class Broker:
         config = self._write()
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                program,
-                *("-c", str(config)),
+                *(*DIES_WITH_PARENT, program, "-c", str(config)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=dies_with_parent,
             )
         try:
             async with asyncio.timeout(timeout_s):

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import signal
-
-_PR_SET_PDEATHSIG = 1
-# Looked up before any fork: between fork and exec nothing may be imported.
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def dies_with_parent() -> None:
-    """For `preexec_fn`: the kernel ends the child when the demo or test that started it is killed."""
-    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+# Not by `preexec_fn`: that is Python between fork and exec, which waits for ever for a lock that another
+# thread of ours held at the fork, and so do we.
+DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
+"""Before a program's own words (util-linux): the kernel ends it when the demo or test behind it is gone."""

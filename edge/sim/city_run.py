@@ -28,7 +28,7 @@ from typing import Any, Self
 
 from edge.clock import Clock, SystemClock, Trust
 from edge.errors import Refused, SetupFailed
-from edge.sim.children import dies_with_parent
+from edge.sim.children import DIES_WITH_PARENT
 from edge.sim.city import Box, City, Happening, What
 from edge.sim.city_box import HOLD_S
 from edge.sim.pki import Pki
@@ -379,15 +379,13 @@ class _Child:
     async def start(self) -> None:
         with self._log.open("ab") as out:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "edge.sim.city_worker"),
+                *(*DIES_WITH_PARENT, sys.executable, "-m", "edge.sim.city_worker"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=out,
                 env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
                 # A Ctrl-C in the terminal is for whoever started us; we end the rest in order.
                 start_new_session=True,
-                preexec_fn=dies_with_parent,
             )
         self._reader = asyncio.get_running_loop().create_task(self._read(), name="worker")
 

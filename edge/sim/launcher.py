@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge.errors import SetupFailed
-from edge.sim.children import dies_with_parent
+from edge.sim.children import DIES_WITH_PARENT
 
 log = logging.getLogger(__name__)
 
@@ -193,6 +193,7 @@ class _Kept:
         try:
             with self.log.open("ab") as out:
                 self._process = await asyncio.create_subprocess_exec(
+                    *DIES_WITH_PARENT,
                     *program.prefix,
                     *program.argv,
                     env=env,
@@ -201,7 +202,6 @@ class _Kept:
                     stderr=out,
                     # A Ctrl-C in the terminal is for whoever started us; we end the rest in order.
                     start_new_session=True,
-                    preexec_fn=dies_with_parent,
                 )
         except OSError as error:
             raise SetupFailed(f"{program.name} cannot be started: {error}") from error

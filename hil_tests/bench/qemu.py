@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.sim.children import dies_with_parent
+from edge.sim.children import DIES_WITH_PARENT
 from hil_tests.bench.bench import BenchError
 from hil_tests.bench.lines import Lines
 
@@ -127,11 +127,10 @@ class Qemu:
         with (self._folder / f"{self._name}.log").open("ab") as log:
             self._process = await asyncio.to_thread(
                 subprocess.Popen,
-                argv,
+                [*DIES_WITH_PARENT, *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=dies_with_parent,
             )
         self._qmp = await self._open("qmp")
         self._qmp.on_other = lambda said: self.on_event(said) if "event" in said else None
