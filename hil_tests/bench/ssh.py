@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -41,7 +44,9 @@ async def run(*argv: str, data: bytes = b"", timeout_s: float = 30) -> Done:
     """Runs a program of this machine; raises `BenchError` when it cannot be run or does not end in time."""
     pipe = asyncio.subprocess.PIPE
     try:
-        process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe, stderr=pipe)
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        )
     except OSError as error:
         raise BenchError(f"{argv[0]} cannot be run: {error.strerror}") from error
     try:
@@ -50,9 +55,10 @@ async def run(*argv: str, data: bytes = b"", timeout_s: float = 30) -> Done:
     except TimeoutError:
         raise BenchError(f"{argv[0]} has not ended within {timeout_s:.0f} s: {argv[-1][:200]}") from None
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        # With all that it started: who holds its output would be waited for.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
     return Done(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
