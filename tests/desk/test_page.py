@@ -51,7 +51,11 @@ INFO = DeskInfo(
     tiles="",
     tiles_credit="",
 )
-VIEWS = {name.format(incident=uid(1), box="box-1"): wanted for name, wanted in PATTERNS.items()}
+VIEWS = {
+    name.format(incident=uid(1), box="box-1", month="2026-01-01"): wanted for name, wanted in PATTERNS.items()
+}
+# A busy machine is no failure.
+expect.set_options(timeout=20_000)
 
 
 class Ahead(SystemClock):
@@ -259,7 +263,7 @@ async def test_I10_duress_and_test_differ_from_a_call_in_word_shape_and_sound(sh
 
 async def test_the_page_alarms_by_itself_when_the_desk_falls_silent(shift: Shift) -> None:
     shift.ticks.cancel()
-    await expect(shift.page.locator(".bar.gone")).to_be_visible(timeout=9_000)
+    await expect(shift.page.locator(".bar.gone")).to_be_visible()
     await shift.sounds("desk")
     assert "No word from the desk" in await shift.page.title()
     await expect(shift.page.locator("#top .light.good")).to_have_count(0)
