@@ -25,8 +25,8 @@ PROBE_S = 15
 CPU = "Nehalem"
 """Old enough for any host, and for its own state to be restored anywhere."""
 _KERNEL = (
-    "root=/dev/vda ro console=ttyS0 quiet mitigations=off nokaslr no_timer_check random.trust_cpu=on audit=0 "
-    "apparmor=0 nowatchdog panic=0 net.ifnames=0 systemd.mask=serial-getty@ttyS0.service"
+    "root=/dev/vda ro console=ttyS0 loglevel=6 mitigations=off nokaslr no_timer_check random.trust_cpu=on "
+    "audit=0 apparmor=0 nowatchdog panic=0 net.ifnames=0 systemd.mask=serial-getty@ttyS0.service"
 )
 
 
@@ -174,6 +174,18 @@ class Qemu:
         if self._qmp is None:
             raise BenchError("the guest is not running")
         return (await self._qmp.ask({"execute": command, "arguments": arguments}, 60))["return"]
+
+    async def evidence(self) -> str:
+        """What a machine does that does not answer: where its processors are, and what it said last."""
+        told = self.serial.read_text(errors="replace") if self.serial.exists() else ""
+        try:
+            state = (await self.command("query-status"))["status"]
+            line = {"command-line": "info registers -a"}
+            registers = str(await self.command("human-monitor-command", **line))
+        except BenchError as error:
+            state, registers = f"no answer: {error}", ""
+        at = [word for word in registers.split() if word.startswith(("RIP=", "HLT="))]
+        return f"{state}, {' '.join(at)}; its console said last:\n{told[-3000:]}"
 
     async def order(self, timeout_s: float = 60, **order: Any) -> dict[str, Any]:
         """One order to the agent (`images/bench/usr/lib/bench/agent.py`); raises `BenchError`."""

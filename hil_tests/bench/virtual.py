@@ -161,7 +161,10 @@ class VirtualBench:
             if not link:
                 await self.link(False)
         if wait:
-            await armed(self, 120)
+            try:
+                await armed(self, 120)
+            except BenchError as error:
+                raise BenchError(f"{error}; {await self.qemu.evidence()}") from None
 
     async def link(self, up: bool) -> None:
         await self.qemu.command("set_link", name="nic", up=up)
