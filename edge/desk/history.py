@@ -6,8 +6,9 @@ Nothing here is asked for while an alert comes in: it runs in the reader's threa
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,7 +133,7 @@ _SUMMARY = (
 _GROUPED: dict[str, tuple[str, str]] = {
     # India is five and a half hours ahead: no whole hour of it is one of UTC.
     "hour": ("strftime('%H', opened_utc, '{:+d} minutes')", "''"),
-    "place": ("device", "max(device_name)"),
+    "place": ("device", "device_name"),
 }
 
 
@@ -171,20 +172,13 @@ class History:
         key, name = _GROUPED[by]
         key = key.format(offset_min)
         where, values = wanted.where()
-        rows = self._all(
-            # `key`, `name` and `where` are this module's own texts; whatever came from outside is in `values`
-            f"WITH found AS (SELECT {key} AS key, device_name, answer_ms FROM incidents WHERE {where}),"  # noqa: S608
-            " ranked AS (SELECT key, answer_ms, row_number() OVER (PARTITION BY key ORDER BY answer_ms) AS n,"
-            " count(*) OVER (PARTITION BY key) AS c FROM found WHERE answer_ms IS NOT NULL),"
-            " middle AS (SELECT key, max(c) AS c,"
-            " max(CASE WHEN n = (c * 50 + 99) / 100 THEN answer_ms END) AS p50,"
-            " max(CASE WHEN n = (c * 95 + 99) / 100 THEN answer_ms END) AS p95 FROM ranked GROUP BY key)"
-            f" SELECT found.key, {name}, count(*), coalesce(c, 0), p50, p95"
-            " FROM found LEFT JOIN middle USING (key) GROUP BY found.key ORDER BY found.key",
-            values,
-        )
-        names = list(Answers.model_fields)
-        return [Answers.model_validate(dict(zip(names, row, strict=True))) for row in rows]
+        found: dict[str, tuple[str, list[int | None]]] = {}
+        # `key`, `name` and `where` are this module's own texts; whatever came from outside is in `values`
+        sql = f"SELECT {key}, {name}, answer_ms FROM incidents WHERE {where}"  # noqa: S608
+        # Grouped here: SQLite's window functions take four times as long.
+        for group, place, answer_ms in self._rows(sql, values):
+            found.setdefault(group, (place, []))[1].append(answer_ms)
+        return [_answers(group, *found[group]) for group in sorted(found)]
 
     def health(self, device: str, since_s: int, *, hourly: bool) -> list[HealthPoint]:
         """The course of a box, oldest first; `since_s`: UNIX time."""
@@ -220,7 +214,26 @@ class History:
         return [AuditEntry.model_validate({**e, "data": json.loads(e["data"])}) for e in entries]
 
     def _all(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return list(self._rows(sql, values))
+
+    def _rows(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         try:
-            return self._db.execute(sql, tuple(values)).fetchall()
+            yield from self._db.execute(sql, tuple(values))
         except sqlite3.Error as error:
             raise StoreError(f"desk store {self._path} cannot be read: {error}") from error
+
+
+def _answers(key: str, name: str, times: list[int | None]) -> Answers:
+    answered = sorted(ms for ms in times if ms is not None)
+
+    def rank(share: float) -> int | None:
+        return answered[math.ceil(len(answered) * share) - 1] if answered else None
+
+    return Answers(
+        key=key,
+        name=name,
+        incidents=len(times),
+        answered=len(answered),
+        p50_ms=rank(0.50),
+        p95_ms=rank(0.95),
+    )

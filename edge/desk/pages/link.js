@@ -11,7 +11,9 @@ export class Refusal extends Error {
 }
 
 export async function call(method, path, body) {
-  const options = { method, credentials: "same-origin", signal: AbortSignal.timeout(8000) };
+  // What a person has done goes out, also when the page is left in the same moment.
+  const keepalive = method !== "GET";
+  const options = { method, keepalive, credentials: "same-origin", signal: AbortSignal.timeout(8000) };
   if (body !== undefined) {
     options.headers = { "Content-Type": "application/json" };
     options.body = JSON.stringify(body);
