@@ -23,7 +23,7 @@ from pathlib import Path
 
 from edge import __version__
 from edge.bench import Report, Spread, need_real_disk, progress
-from edge.clock import ManualClock, SystemClock, iso_utc
+from edge.clock import Clock, ManualClock, SystemClock, iso_utc
 from edge.desk.book import Contact, Rules
 from edge.desk.core import Action, Close, Coming, Core, Dispatch, Note, Seen
 from edge.desk.people import Role
@@ -65,6 +65,11 @@ VIEWS = {
 """Every view of the desk's page, and what is there when it is whole."""
 
 
+def lately(clock: Clock) -> str:
+    """The day that the page's own link to the history begins with."""
+    return iso_utc(clock.utc_ns() - 30 * DAY_S * 10**9)[:10]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--incidents", type=int, default=200_000)
     parser.add_argument("--boxes", type=int, default=600)
@@ -93,8 +98,8 @@ async def _measure(folder: Path, args: argparse.Namespace) -> Report:
     progress("the desk starts")
     async with Stack(folder, roles=()) as stack:
         started_ns = clock.mono_ns()
-        month = iso_utc(clock.utc_ns() - 30 * DAY_S * 10**9)[:10]  # what the page's own link asks for
-        names = {name: name.format(incident=last, box=year.boxes[0].device, month=month) for name in VIEWS}
+        month, box = lately(clock), year.boxes[0].device
+        names = {name: name.format(incident=last, box=box, month=month) for name in VIEWS}
         async with page_at(stack, "supervisor") as page:
 
             async def opened_ms(url: str, wanted: str) -> float:

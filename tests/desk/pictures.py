@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import sys
 import tempfile
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from playwright.async_api import async_playwright, expect
 from edge.clock import SystemClock
 from edge.desk.core import Dispatch, Note, Seen
 from edge.desk.views import ContactView
-from edge.sim.bench_year import CONTACTS, Year
+from edge.sim.bench_year import CONTACTS, Year, lately
 from edge.sim.city import Box, City
 from tests.desk.test_page import CHROMIUM, FLAGS, INFO, PATTERNS, Shift, at_the_desk
 from tests.desk.wire import alert, health, uid
@@ -76,10 +77,10 @@ async def act(shift: Shift, action: Seen | Note | Dispatch) -> None:
 
 async def shoot(shift: Shift, city: City, target: Path) -> None:
     page, numbers = shift.page, itertools.count(10)
-    views = {
-        name.split("/")[0]: (name.format(incident=uid(1), box=city.boxes[1].device), wanted)
-        for name, wanted in PATTERNS.items()
-    }
+    known = {"incident": uid(1), "box": city.boxes[1].device, "month": lately(SystemClock())}
+    views: dict[str, tuple[str, str]] = {}
+    for name, wanted in PATTERNS.items():
+        views.setdefault(re.split("[/?]", name)[0], (name.format(**known), wanted))
     for language, (size, (width, height)) in itertools.product(("en", "hi"), SIZES.items()):
         await page.set_viewport_size({"width": width, "height": height})
         if await page.locator("html").get_attribute("lang") != language:

@@ -87,14 +87,12 @@ export class Loader {
     const asked = wanted(state.view.query);
     state.history = { found: null, more: false, hours: null, places: null };
     this.show();
-    const list = async () => {
-      const found = await call("GET", `/api/history?${asked}&limit=${PAGE}`);
-      if (!current()) return;
-      Object.assign(state.history, { found, more: found.length === PAGE });
-      this.show();
-    };
-    const [, hours, places] = await Promise.all([
-      list(),
+    const found = await call("GET", `/api/history?${asked}&limit=${PAGE}`);
+    if (!current()) return;
+    Object.assign(state.history, { found, more: found.length === PAGE });
+    this.show();
+    // Only then: figures of years keep the desk busy.
+    const [hours, places] = await Promise.all([
       call("GET", `/api/answers?by=hour&offset_min=${-new Date().getTimezoneOffset()}&${asked}`),
       call("GET", `/api/answers?by=place&${asked}`),
     ]);
