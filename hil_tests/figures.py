@@ -219,7 +219,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="hil_tests/run figures", description=__doc__)
     parser.add_argument("-n", type=int, default=20, help="presses")
     parser.add_argument("--idle", type=float, default=600, help="seconds at rest")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"of {PARTS}")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(argv)
     folder = Path(tempfile.mkdtemp(prefix="edge-figures-", dir="/var/tmp"))

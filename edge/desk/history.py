@@ -1,12 +1,12 @@
 """What the store remembers: lists, figures and courses over months, read on a connection of its own.
 
-Nothing here is asked for while an alert comes in: it runs in the reader's thread, bounded in rows.
+No alert waits for it: it runs in threads beside the loop. Lists are bounded in rows; what goes through all
+rows (answer times, exports) has a thread and a connection for itself (`Service.count`).
 """
 
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -172,13 +172,15 @@ class History:
         key, name = _GROUPED[by]
         key = key.format(offset_min)
         where, values = wanted.where()
-        found: dict[str, tuple[str, list[int | None]]] = {}
+        names: dict[str, str] = {}
+        times: dict[str, list[int | None]] = {}
         # `key`, `name` and `where` are this module's own texts; whatever came from outside is in `values`
         sql = f"SELECT {key}, {name}, answer_ms FROM incidents WHERE {where}"  # noqa: S608
         # Grouped here: SQLite's window functions take four times as long.
-        for group, place, answer_ms in self._rows(sql, values):
-            found.setdefault(group, (place, []))[1].append(answer_ms)
-        return [_answers(group, *found[group]) for group in sorted(found)]
+        for group, place, answer_ms in self._rows(f"{sql} ORDER BY opened_utc", values):
+            names[group] = place  # the latest
+            times.setdefault(group, []).append(answer_ms)
+        return [_answers(group, names[group], times[group]) for group in sorted(times)]
 
     def health(self, device: str, since_s: int, *, hourly: bool) -> list[HealthPoint]:
         """The course of a box, oldest first; `since_s`: UNIX time."""
@@ -226,14 +228,15 @@ class History:
 def _answers(key: str, name: str, times: list[int | None]) -> Answers:
     answered = sorted(ms for ms in times if ms is not None)
 
-    def rank(share: float) -> int | None:
-        return answered[math.ceil(len(answered) * share) - 1] if answered else None
+    def rank(percent: int) -> int | None:
+        # In whole numbers: 0.95 of something may be a hair more than it is.
+        return answered[-(-len(answered) * percent // 100) - 1] if answered else None
 
     return Answers(
         key=key,
         name=name,
         incidents=len(times),
         answered=len(answered),
-        p50_ms=rank(0.50),
-        p95_ms=rank(0.95),
+        p50_ms=rank(50),
+        p95_ms=rank(95),
     )

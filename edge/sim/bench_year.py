@@ -20,10 +20,11 @@ import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge import __version__
 from edge.bench import Report, Spread, need_real_disk, progress
-from edge.clock import Clock, ManualClock, SystemClock, iso_utc
+from edge.clock import ManualClock, SystemClock
 from edge.desk.book import Contact, Rules
 from edge.desk.core import Action, Close, Coming, Core, Dispatch, Note, Seen
 from edge.desk.people import Role
@@ -38,6 +39,9 @@ from edge.protocol.wire import Alert, Birth, Health, ProcessHealth
 from edge.sim.bench_press import page_at
 from edge.sim.city import Box, City
 from edge.sim.stack import Stack
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
 
 DAY_S = 86_400
 YEAR_S = 365 * DAY_S
@@ -65,9 +69,9 @@ VIEWS = {
 """Every view of the desk's page, and what is there when it is whole."""
 
 
-def lately(clock: Clock) -> str:
+async def month_of(page: Page) -> str:
     """The day that the page's own link to the history begins with."""
-    return iso_utc(clock.utc_ns() - 30 * DAY_S * 10**9)[:10]
+    return (await page.get_attribute("#top [data-tab=history]", "href") or "").rpartition("=")[2]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,9 +102,9 @@ async def _measure(folder: Path, args: argparse.Namespace) -> Report:
     progress("the desk starts")
     async with Stack(folder, roles=()) as stack:
         started_ns = clock.mono_ns()
-        month, box = lately(clock), year.boxes[0].device
-        names = {name: name.format(incident=last, box=box, month=month) for name in VIEWS}
         async with page_at(stack, "supervisor") as page:
+            month, box = await month_of(page), year.boxes[0].device
+            names = {name: name.format(incident=last, box=box, month=month) for name in VIEWS}
 
             async def opened_ms(url: str, wanted: str) -> float:
                 await page.goto("about:blank")
@@ -117,8 +121,8 @@ async def _measure(folder: Path, args: argparse.Namespace) -> Report:
                 spent = [await opened_ms(url, wanted) for _ in range(args.n)]
                 everything += spent
                 report.metrics[f"open {name}"] = Spread.of(spent, "ms")
-                if report.metrics[f"open {name}"].p95 > OPEN_LIMIT_MS:
-                    report.missed.append(f"{name}: more than 1 in 20 takes over {OPEN_LIMIT_MS:g} ms to open")
+                if max(spent) > OPEN_LIMIT_MS:
+                    report.missed.append(f"{name} takes more than {OPEN_LIMIT_MS:g} ms to open")
             report.metrics["open"] = Spread.of(everything, "ms")
     report.ratios["open_vs_empty_page"] = round(
         report.metrics["open"].p50 / report.floors["empty_page"].p50, 3

@@ -18,7 +18,7 @@ from playwright.async_api import async_playwright, expect
 from edge.clock import SystemClock
 from edge.desk.core import Dispatch, Note, Seen
 from edge.desk.views import ContactView
-from edge.sim.bench_year import CONTACTS, Year, lately
+from edge.sim.bench_year import CONTACTS, Year, month_of
 from edge.sim.city import Box, City
 from tests.desk.test_page import CHROMIUM, FLAGS, INFO, PATTERNS, Shift, at_the_desk
 from tests.desk.wire import alert, health, uid
@@ -77,7 +77,7 @@ async def act(shift: Shift, action: Seen | Note | Dispatch) -> None:
 
 async def shoot(shift: Shift, city: City, target: Path) -> None:
     page, numbers = shift.page, itertools.count(10)
-    known = {"incident": uid(1), "box": city.boxes[1].device, "month": lately(SystemClock())}
+    known = {"incident": uid(1), "box": city.boxes[1].device, "month": await month_of(page)}
     views: dict[str, tuple[str, str]] = {}
     for name, wanted in PATTERNS.items():
         views.setdefault(re.split("[/?]", name)[0], (name.format(**known), wanted))

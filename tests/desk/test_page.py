@@ -171,6 +171,7 @@ async def test_an_invitation_leaves_the_address_at_once_and_works_once(shift: Sh
     await enter(page, name="Vikram", login="vikram", password="vikram vikram")
     await expect(page.locator(".fault")).to_contain_text("at least 12 characters")
     await enter(page, password=PASSWORD)
+    await shift.sounds("", page)
     await page.wait_for_selector("[data-do=end-shift]")  # it moves the button beside it
     await page.click("[data-do=sign-out]")
     await page.wait_for_selector(".login")
@@ -264,7 +265,7 @@ async def test_I10_duress_and_test_differ_from_a_call_in_word_shape_and_sound(sh
 
 async def test_the_page_alarms_by_itself_when_the_desk_falls_silent(shift: Shift) -> None:
     shift.ticks.cancel()
-    await expect(shift.page.locator(".bar.gone")).to_be_visible()
+    await expect(shift.page.locator(".bar.gone")).to_be_visible(timeout=9_000)
     await shift.sounds("desk")
     assert "No word from the desk" in await shift.page.title()
     await expect(shift.page.locator("#top .light.good")).to_have_count(0)

@@ -78,7 +78,7 @@ function drawing(state, boxes, view, w, height, { still = false, here = null } =
   for (const box of boxes) {
     if (!box.place) continue;
     const p = at(box.place);
-    if (p.x > -CELL.w && p.y > -CELL.w && p.x < w + CELL.w && p.y < height + CELL.w) seen.push({ box, ...p, is: boxState(state, box, ringing) });
+    if (p.x > -CELL.w && p.y > -CELL.h && p.x < w + CELL.w && p.y < height + CELL.h) seen.push({ box, ...p, is: boxState(state, box, ringing) });
   }
   const scale = scaleOf(view, size);
   const heaps = clusters(seen, view.zoom);
@@ -94,26 +94,17 @@ function drawing(state, boxes, view, w, height, { still = false, here = null } =
   ];
 }
 
-// What would stand in each other's way is one heap with its number; what rings is never hidden in one.
+// What would stand in another's way stands with it, as a number; what rings is never hidden so. A heap stands where its
+// first box does: in their middle, one that grows would move into the next one's way.
 function clusters(seen, zoom) {
-  const alone = (heap) => zoom >= APART_ZOOM || heap.of[0].is === "ringing";
+  const alone = (one) => zoom >= APART_ZOOM || one.is === "ringing";
   const heaps = [];
   for (const one of seen) {
-    let heap = { x: one.x, y: one.y, of: [one] };
-    // A heap that grows moves, perhaps into another's way.
-    for (let other; !alone(heap) && (other = heaps.findIndex((o) => !alone(o) && inTheWay(o, heap))) >= 0;) {
-      heap = joined(heaps.splice(other, 1)[0], heap);
-    }
-    heaps.push(heap);
+    const heap = !alone(one) && heaps.find((o) => !alone(o.of[0]) && Math.abs(o.x - one.x) < CELL.w && Math.abs(o.y - one.y) < CELL.h);
+    if (heap) heap.of.push(one);
+    else heaps.push({ x: one.x, y: one.y, of: [one] });
   }
   return heaps.sort((a, b) => worst(b) - worst(a));
-}
-
-const inTheWay = (a, b) => Math.abs(a.x - b.x) < CELL.w && Math.abs(a.y - b.y) < CELL.h;
-
-function joined(a, b) {
-  const [m, n] = [a.of.length, b.of.length];
-  return { x: (a.x * m + b.x * n) / (m + n), y: (a.y * m + b.y * n) / (m + n), of: [...a.of, ...b.of] };
 }
 
 const worst = (heap) => Math.min(...heap.of.map((one) => RANK.indexOf(one.is)));
