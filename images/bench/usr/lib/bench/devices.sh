@@ -2,8 +2,12 @@
 # The guest's kernel devices in place of a Pi's: GPIO with the header's line names, a sound card, and the revision that
 # gpiozero looks for.
 set -eu
+# On the console, which is kept when a box does not come back.
+step() { echo "bench: $*" >/dev/console; }
+step "GPIO"
 modprobe configfs
-grep -q configfs /proc/mounts || mount -t configfs none /sys/kernel/config
+# systemd mounts it at the same time.
+mount -t configfs none /sys/kernel/config 2>/dev/null || grep -q configfs /proc/mounts
 modprobe gpio-sim
 sim=/sys/kernel/config/gpio-sim/callbox
 mkdir -p "$sim/bank0"
@@ -22,12 +26,18 @@ held=$(sed -n 's/.*bench\.held=\([0-9,]*\).*/\1/p' /proc/cmdline)
 for n in $(echo "$held" | tr , ' '); do # fingers that were on a button before the power came
     echo pull-down >"$lines/sim_gpio$n/pull"
 done
+step "network"
 modprobe virtio_net
-while [ ! -e /sys/class/net/eth0 ]; do sleep 0.1; done
+for _ in $(seq 300); do
+    [ -e /sys/class/net/eth0 ] && break
+    sleep 0.1
+done
 ip link set eth0 up
 ip addr replace 10.0.2.15/24 dev eth0
+step "sound"
 modprobe snd-aloop index=0 id=Loopback pcm_substreams=2 || echo "no sound card: snd-aloop is not in this kernel"
 {
     cat /proc/cpuinfo
     printf 'Hardware\t: BCM2835\nRevision\t: c03115\nSerial\t\t: 1000000012345678\nModel\t\t: Raspberry Pi 4 Model B Rev 1.5\n'
 } >/run/cpuinfo
+step "all devices are there"
