@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -203,18 +203,20 @@ class Service:
             frozenset(p.group for p in people if "act" in p.actor().scopes),
         )
 
-    def picture(self, actor: Actor, on_shift: bool) -> dict[str, Any]:
-        """Everything a page starts from."""
+    def picture(self, actor: Actor, on_shift: bool) -> str:
+        """Everything a page starts from, as JSON: a megabyte in a city, and pages wait for it to open."""
         whole = "view" in actor.scopes
-        incidents = [plain(i) for i in self.core.book.listed()]
-        boxes = [plain(b) for b in self.core.roster.listed()]
-        return {
-            "you": plain(self.me(actor, on_shift)),
-            "health": plain(self.health()),
-            "alarms": [plain(a) for a in self.core.alarms.listed()],
-            "incidents": incidents if whole else [views.redacted_incident(i) for i in incidents],
-            "boxes": boxes if whole else [views.redacted(b) for b in boxes],
+        incidents, boxes = self.core.book.listed(), self.core.roster.listed()
+        parts = {
+            "you": _text(self.me(actor, on_shift)),
+            "health": _text(self.health()),
+            "alarms": _array(map(_text, self.core.alarms.listed())),
+            "incidents": _array(
+                _text(i) if whole else json.dumps(views.redacted_incident(plain(i))) for i in incidents
+            ),
+            "boxes": _array(_text(b) if whole else json.dumps(views.redacted(plain(b))) for b in boxes),
         }
+        return "{" + ",".join(f'"{name}":{text}' for name, text in parts.items()) + "}"
 
     def me(self, actor: Actor, on_shift: bool) -> views.Me:
         person = self.core.people.active(actor.login) if actor.login else None
@@ -270,9 +272,18 @@ class Service:
 
 def box_row(core: Core, device: str) -> BoxRow:
     """A box as it is stored."""
-    return BoxRow(device, core.roster.get(device).model_dump_json(by_alias=True, exclude_none=True))
+    return BoxRow(device, _text(core.roster.get(device)))
 
 
 def plain(model: BaseModel) -> dict[str, Any]:
     """As plain JSON types, under the names the API documents."""
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _text(model: BaseModel) -> str:
+    """The JSON of `plain`, three times as fast."""
+    return model.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def _array(items: Iterable[str]) -> str:
+    return f"[{','.join(items)}]"

@@ -72,17 +72,17 @@ class Hub:
         self._id += 1
         if not self._streams:
             return
-        frame = _frame(kind, data, self._id)
+        frame = _frame(kind, _json(data), self._id)
         less = ""
         for stream in tuple(self._streams):
             if not stream.whole:
-                less = less or _frame(kind, redact(data), self._id)
+                less = less or _frame(kind, _json(redact(data)), self._id)
             stream.put(frame if stream.whole else less)
 
     async def follow(
-        self, session: Session | None, whole: bool, picture: Callable[[], Any]
+        self, session: Session | None, whole: bool, picture: Callable[[], str]
     ) -> AsyncIterator[str]:
-        """The frames of a new page, `picture` first; nothing that changes after it is missed."""
+        """The frames of a new page, `picture` (JSON) first; nothing that changes after it is missed."""
         stream = Stream(session, whole)
         stream.put(_frame("snapshot", picture(), self._id))
         self._streams.add(stream)
@@ -106,5 +106,9 @@ class Hub:
             stream.end()
 
 
-def _frame(kind: str, data: Any, number: int) -> str:
-    return f"id: {number}\nevent: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+def _frame(kind: str, data: str, number: int) -> str:
+    return f"id: {number}\nevent: {kind}\ndata: {data}\n\n"
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False)

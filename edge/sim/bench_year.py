@@ -113,7 +113,7 @@ async def _measure(folder: Path, args: argparse.Namespace) -> Report:
                 await page.wait_for_selector(wanted)
                 return (clock.mono_ns() - at_ns) / 1e6
 
-            empty = [await opened_ms(f"{stack.desk_url}/pulse.js", "body") for _ in range(args.n)]
+            empty = [await opened_ms(f"{stack.desk_url}/page/0/pulse.js", "body") for _ in range(args.n)]
             report.floors["empty_page"] = Spread.of(empty, "ms")
             everything: list[float] = []
             for name, wanted in VIEWS.items():

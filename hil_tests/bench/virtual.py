@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.clock import SystemClock
-from hil_tests.bench.bench import BUTTONS, LID, OUTPUTS, BenchError, Edge, armed
+from hil_tests.bench.bench import BOOT_S, BUTTONS, LID, OUTPUTS, BenchError, Edge, armed
 from hil_tests.bench.disk import ForgetfulDisk, Watcher
 from hil_tests.bench.guest import Guest
 from hil_tests.bench.qemu import Qemu
@@ -162,7 +162,9 @@ class VirtualBench:
                 await self.link(False)
         if wait:
             try:
-                await armed(self, 120)
+                if cold or clock:
+                    await self._answers()
+                await armed(self)
             except BenchError as error:
                 raise BenchError(f"{error}; {await self.qemu.evidence()}") from None
 
@@ -197,8 +199,8 @@ class VirtualBench:
 
     async def _answers(self) -> None:
         """What is said to a guest that has not begun to listen may be lost: it is asked again and again."""
-        for _ in range(60):
+        for _ in range(round(BOOT_S / 2)):
             with contextlib.suppress(BenchError):
                 await self.qemu.order(timeout_s=2, sh="true", timeout=2)
                 return
-        raise BenchError("the guest does not answer after its reset")
+        raise BenchError(f"the guest does not answer {BOOT_S:.0f} s after its start")

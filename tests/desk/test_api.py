@@ -276,7 +276,7 @@ async def test_a_stream_begins_with_the_whole_picture_and_counts_up(desk: Desk) 
 
 async def test_a_reader_that_does_not_read_is_let_go(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge.desk.stream.MAX_WAITING", 5)
-    stream = desk.hub.follow(None, True, dict)
+    stream = desk.hub.follow(None, True, lambda: "{}")
     await anext(stream)
     for _ in range(50):
         desk.service.tick()
@@ -299,3 +299,20 @@ async def _openapi(desk: Desk) -> dict[str, Any]:
 def _frame(text: str) -> tuple[str, int, Any]:
     fields = dict(line.split(": ", 1) for line in text.strip().split("\n"))
     return fields["event"], int(fields["id"]), json.loads(fields["data"])
+
+
+async def test_the_pages_files_are_kept_and_their_address_changes_with_them(desk: Desk) -> None:
+    async with desk.client() as client:
+        start = await client.get("/")
+        assert start.headers["Cache-Control"] == "no-cache"
+        named = re.findall(r'(?:href|src)="([^"#]+)"', start.text)
+        assert len(named) > 5
+        for address in named:
+            answer = await client.get(address)
+            assert answer.status_code == 200
+            assert "immutable" in answer.headers["Cache-Control"]
+        # A page that was open before an update asks under the old name.
+        old = await client.get("/page/0/desk.js")
+        assert old.status_code == 200
+        assert old.headers["Cache-Control"] == "no-cache"
+        assert (await client.get("/page/0/%2e%2e/api/page.py")).status_code == 404

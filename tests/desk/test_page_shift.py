@@ -19,7 +19,8 @@ pytestmark = [
 ]
 
 LOUD = """async () => {
-  const { loudness } = await import("/ring.js");
+  // The page's own, which is one under its full name.
+  const { loudness } = await import(new URL("ring.js", document.querySelector("script").src));
   for (let n = 0; n < 400; n++) {
     if (loudness() > 0.05) return true;
     await new Promise((done) => setTimeout(done, 10));
@@ -228,7 +229,8 @@ async def test_tiles_lie_below_the_map_where_the_desk_has_some_with_their_credit
 
 async def test_a_course_shows_a_gap_where_nothing_was_heard(shift: Shift) -> None:
     told = await shift.page.evaluate(
-        "import('/plot.js').then((m) => m.runs([[0, 1], [300, 2], [1200, 3], [1500, null], [1800, 4]], 300))"
+        "import('/page/0/plot.js')"
+        ".then((m) => m.runs([[0, 1], [300, 2], [1200, 3], [1500, null], [1800, 4]], 300))"
     )
     assert told == [[[0, 1], [300, 2]], [[1200, 3]], [[1800, 4]]]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from edge.desk.api import PAGES
+from edge.desk.api.page import PAGES
 from edge.desk.core import Dispatch, Group, Note, Seen
 from edge.protocol.common import CivicAddress, Place
 from tests.desk.conftest import Desk
@@ -79,7 +79,7 @@ async def opened(page: Page, shift: Shift, name: str) -> None:
 
 
 async def test_every_word_is_there_in_both_languages(shift: Shift) -> None:
-    words: Any = await shift.page.evaluate("import('/words.js').then((m) => m.WORDS)")
+    words: Any = await shift.page.evaluate("import('/page/0/words.js').then((m) => m.WORDS)")
     assert words["en"].keys() == words["hi"].keys()
     holes = re.compile(r"\{\w+\}")
     for key, english in words["en"].items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, get_args
 
 import httpx
@@ -137,7 +136,7 @@ async def test_who_only_looks_sees_no_names_and_not_who_asked_for_silence(desk: 
         await asha.post("/api/boxes/box-1/commands", json={"name": "ping"})
         await desk.sign_in(looker, "Looker", "observer")
         session = desk.sessions.find(looker.cookies["edge_desk"])
-        told = [json.dumps(desk.service.picture(desk.sessions.actor(session), on_shift=False))]
+        told = [desk.service.picture(desk.sessions.actor(session), on_shift=False)]
         for path in ("/api/incidents", "/api/boxes", "/api/history", "/api/alarms"):
             told.append((await looker.get(path)).text)
         for text in told:

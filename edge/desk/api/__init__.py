@@ -6,24 +6,19 @@ Authorisation of acts is the core's (`Core.act`); here it is only found out who 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from fastapi.staticfiles import StaticFiles
 
 from edge import __version__
 from edge.desk import views
-from edge.desk.api import door, people, records, work
+from edge.desk.api import door, page, people, records, work
 from edge.desk.api.visitor import NotLoggedIn, Who, answers, visitor
 from edge.desk.desk import Desk
 from edge.desk.guard import LOOPBACK, Guard
 from edge.errors import Conflict, DeskBusy, EdgeError, NotFound, StoreError, Unauthorised
-
-PAGES = Path(str(files("edge.desk") / "pages"))
 
 _STATUS: dict[type[EdgeError], int] = {NotFound: 404, Conflict: 409, DeskBusy: 503, StoreError: 503}
 
@@ -46,7 +41,7 @@ def make_app(desk: Desk) -> FastAPI:
         rooms.include_router(part.router(desk))
     rooms.include_router(_desk(desk, app))
     app.include_router(rooms)
-    app.mount("/", StaticFiles(directory=PAGES, html=True), name="page")
+    page.mount(app)
     app.add_middleware(Guard, hosts=LOOPBACK | frozenset(desk.names), images=desk.info.tiles)
     return app
 

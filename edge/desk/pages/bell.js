@@ -39,7 +39,7 @@ export class Bell {
     ring(kinds);
     const word = ringing.length ? `(${ringing.length}) ${t(`ring_${kindOf(ringing[0])}`)} · ${ringing[0].name}` : t("title");
     document.title = fault ? `⚠ ${fault}` : word;
-    document.querySelector("link[rel=icon]").href = fault || ringing.length ? "alarm.svg" : "calm.svg";
+    document.querySelector("link[rel=icon]").href = new URL(fault || ringing.length ? "alarm.svg" : "calm.svg", import.meta.url).href;
     if (fault !== this.fault && fault) say(fault);
     this.fault = fault;
     this.announce(ringing);

@@ -155,7 +155,7 @@ const loader = new Loader(state, { show: showMain, failed, learn });
 
 async function entered() {
   stream.heard = performance.now();
-  state.info = await call("GET", "/api/desk");
+  [state.me, state.info] = await Promise.all([call("GET", "/api/session"), call("GET", "/api/desk")]);
   show();
   stream.open();
 }
@@ -281,7 +281,7 @@ window.addEventListener("resize", () => state.me && measureMap(state) && showMai
 // -- start -------------------------------------------------------------------------------------------------
 
 let pulses = 0;
-new Worker("pulse.js").addEventListener("message", () => {
+new Worker(new URL("pulse.js", import.meta.url)).addEventListener("message", () => {
   if (!state.me) return;
   stream.check();
   if (incidentsLater) showIncidents(); // a page in the background has slow timers
@@ -299,7 +299,6 @@ async function begin() {
     return;
   }
   try {
-    state.me = await call("GET", "/api/session");
     await entered();
   } catch {
     // Nobody is signed in, or the desk is away: the form says what to do next.
