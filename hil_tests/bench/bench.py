@@ -95,7 +95,7 @@ class Bench(Protocol):
 async def armed(bench: Bench, timeout_s: float = BOOT_S) -> None:
     """Waits until callbox has said that it is ready."""
     await bench.sh(
-        f"timeout {timeout_s:.0f} sh -c 'until systemctl is-active -q edge-callbox; do sleep 0.2; done' "
+        f"timeout {timeout_s:g} sh -c 'until systemctl is-active -q edge-callbox; do sleep 0.2; done' "
         "&& exit 0; systemctl status edge-callbox --no-pager; exit 1",
         timeout_s=timeout_s + 30,
     )
