@@ -41,8 +41,9 @@ FROM_DEBIAN = {"systemd-python"}
 PLATFORM = "x86_64-manylinux_2_36"
 MODULES = ("virtio_pci", "virtio_blk", "ext4")
 """What the initrd loads."""
-NOT_NEEDED = ("gpu", "wireless", "infiniband", "isdn", "dvb-*", "staging", "iio", "scsi", "hwmon")
-"""Folders of the kernel's modules that a guest has no hardware for."""
+NOT_NEEDED = ("gpu", "wireless", "infiniband", "isdn", "dvb-*", "staging", "iio", "scsi", "ata", "hwmon")
+"""Folders of the kernel's modules that a guest has no use for. What needs one of them goes too, as ata needs
+scsi: udev would try it for each device, in vain, while the box boots."""
 ROOT_MB = 1200
 OWNERS = """set -e
 install -d -m 0750 -g edge /etc/edge
