@@ -46,7 +46,7 @@ class World:
 
     async def armed(self) -> None:
         """Callbox has said that it is ready."""
-        await armed(self.bench)
+        await armed(self.bench, 120)
 
     async def hang(self, level: str) -> None:
         """Hangs it as HANGS says; returns when the hardware's watchdog has reset it and it is armed."""

@@ -10,8 +10,6 @@ BUTTONS = {"police": 17, "women": 27, "medical": 22}
 """Contact -> BCM number of its line; a closed contact pulls it to ground."""
 LID = 5
 OUTPUTS = {"lamp": 24, "buzzer": 25}
-BOOT_S = 240.0
-"""From power to armed, at most: a virtual machine on a busy host boots ten times slower than a box."""
 
 
 class BenchError(Exception):
@@ -92,10 +90,10 @@ class Bench(Protocol):
     async def write(self, path: str, text: str) -> None: ...
 
 
-async def armed(bench: Bench, timeout_s: float = BOOT_S) -> None:
+async def armed(bench: Bench, timeout_s: float = 90) -> None:
     """Waits until callbox has said that it is ready."""
     await bench.sh(
         f"timeout {timeout_s:g} sh -c 'until systemctl is-active -q edge-callbox; do sleep 0.2; done' "
         "&& exit 0; systemctl status edge-callbox --no-pager; exit 1",
-        timeout_s=timeout_s + 30,
+        timeout_s=timeout_s + 10,
     )

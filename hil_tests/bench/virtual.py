@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.clock import SystemClock
-from hil_tests.bench.bench import BOOT_S, BUTTONS, LID, OUTPUTS, BenchError, Edge, armed
+from hil_tests.bench.bench import BUTTONS, LID, OUTPUTS, BenchError, Edge, armed
 from hil_tests.bench.disk import ForgetfulDisk, Watcher
 from hil_tests.bench.guest import Guest
 from hil_tests.bench.qemu import Qemu
@@ -21,6 +21,8 @@ date -s @{utc:.3f} >/dev/null
 for i in $(seq 250); do [ -e /dev/disk/by-label/edge-data ] && break; sleep 0.02; done
 systemctl start --no-block {units}
 """
+BACK_S = 160.0
+"""From power to armed; later it counts as not back."""
 
 
 class VirtualBench:
@@ -162,11 +164,12 @@ class VirtualBench:
                 await self.link(False)
         if wait:
             try:
-                if cold or clock:
-                    await self._answers()
-                await armed(self)
-            except BenchError as error:
-                raise BenchError(f"{error}; {await self.qemu.evidence()}") from None
+                async with asyncio.timeout(BACK_S):
+                    if cold or clock:
+                        await self._answers()
+                    await armed(self, 120)
+            except (BenchError, TimeoutError) as error:
+                raise BenchError(f"{str(error) or 'not armed in time'}; {await self.qemu.evidence()}") from None
 
     async def link(self, up: bool) -> None:
         await self.qemu.command("set_link", name="nic", up=up)
@@ -199,8 +202,8 @@ class VirtualBench:
 
     async def _answers(self) -> None:
         """What is said to a guest that has not begun to listen may be lost: it is asked again and again."""
-        for _ in range(round(BOOT_S / 2)):
+        for _ in range(60):
             with contextlib.suppress(BenchError):
                 await self.qemu.order(timeout_s=2, sh="true", timeout=2)
                 return
-        raise BenchError(f"the guest does not answer {BOOT_S:.0f} s after its start")
+        raise BenchError("the guest does not answer after its start")
