@@ -169,7 +169,8 @@ class VirtualBench:
                         await self._answers()
                     await armed(self, 120)
             except (BenchError, TimeoutError) as error:
-                raise BenchError(f"{str(error) or 'not armed in time'}; {await self.qemu.evidence()}") from None
+                told = str(error) or f"not armed within {BACK_S:.0f} s"
+                raise BenchError(f"{told}; {await self.qemu.evidence()}") from None
 
     async def link(self, up: bool) -> None:
         await self.qemu.command("set_link", name="nic", up=up)
