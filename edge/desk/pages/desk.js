@@ -116,7 +116,9 @@ const stream = new Stream({
     show();
     sound();
     handled(fresh);
-    loader.view();
+    if (early !== state.view) loader.view();
+    pictured = true;
+    early = null;
   },
   incident(incident) {
     unshown.push(...learn(incident));
@@ -141,6 +143,7 @@ const stream = new Stream({
     sound();
   },
   gone() {
+    if (!state.me) return; // nobody was signed in
     // Whoever sits here believes to be watching: that must not end without a sound.
     const watched = state.can("act");
     leave(() => t("session_over"));
@@ -153,11 +156,20 @@ const loader = new Loader(state, { show: showMain, failed, learn });
 
 // -- coming and going --------------------------------------------------------------------------------------
 
+const ALONE = ["history", "people", "audit"]; // views that need nothing of the picture
+let pictured = false; // it has come since the person entered
+let early = null; // the view whose own words were asked for before it
+
+// The picture of a city is long: nothing that does without it waits for it.
 async function entered() {
+  pictured = false;
   stream.heard = performance.now();
+  stream.open();
   [state.me, state.info] = await Promise.all([call("GET", "/api/session"), call("GET", "/api/desk")]);
   show();
-  stream.open();
+  if (pictured || !ALONE.includes(state.view.name)) return;
+  early = state.view;
+  loader.view();
 }
 
 function leave(fault) {
@@ -302,6 +314,7 @@ async function begin() {
     await entered();
   } catch {
     // Nobody is signed in, or the desk is away: the form says what to do next.
+    stream.close();
     state.me = null;
   }
   show();
