@@ -21,7 +21,13 @@ def mount(app: FastAPI) -> None:
     """Adds ``/`` and ``/page/VERSION/FILE``."""
     contents = {path.name: path.read_bytes() for path in sorted(PAGES.glob("*.*"))}
     version = hashlib.sha256(repr(contents).encode()).hexdigest()[:16]
-    index = contents["index.html"].decode().replace("/page/VERSION/", f"/page/{version}/")
+    # Named ahead: modules found through one another's imports would be had one after the other.
+    modules = "".join(
+        f'<link rel="modulepreload" href="/page/VERSION/{path.name}">\n'
+        for path in sorted(PAGES.glob("*.js"))
+    )
+    index = contents["index.html"].decode().replace("<script", f"{modules}<script", 1)
+    index = index.replace("/page/VERSION/", f"/page/{version}/")
 
     class Files(StaticFiles):
         async def get_response(self, path: str, scope: Scope) -> Response:
