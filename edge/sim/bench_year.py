@@ -3,8 +3,9 @@
 The year is made by the desk's own core and written by its own store, on a clock that is told the time: calls,
 acknowledgements, notes, dispatches and dispositions at a simulated city's boxes, several incidents at a time.
 Each box has its course too: every five minutes of the last eight days, every hour before. Then the desk
-starts on it, and real Chromium opens every view from nothing, as after a click on a link in a message. The
-floor is an empty page of the same desk in the same browser.
+starts on it, and real Chromium opens every view from nothing, as after a click on a link in a message. Judged
+is the 95th percentile: the floor, an empty page of the same desk in the same browser, at times takes twice as
+long as at others.
 """
 
 from __future__ import annotations
@@ -58,12 +59,12 @@ DISPOSITIONS: tuple[Disposition, ...] = ("real", "real", "prank", "false")
 VIEWS = {
     "incidents": "#list .group h2 >> nth=0",
     "incident/{incident}": "#detail .timeline li >> nth=0",
-    "boxes": "#page-view h1",
-    "map": ".map svg[data-map]",
-    "box/{box}": "#page-view h1",
+    "boxes": "#page-view tbody tr >> nth=0",
+    "map": ".map .marks .mark >> nth=0",
+    "box/{box}": "#page-view .plot >> nth=0",
     "history?since={month}": "#page-view .answer-times",
     "history": "#page-view tbody tr >> nth=0",
-    "people": "#page-view [data-form=token]",
+    "people": "#page-view tbody tr >> nth=0",
     "audit": "#page-view tbody tr >> nth=0",
 }
 """Every view of the desk's page, and what is there when it is whole."""
@@ -77,7 +78,7 @@ async def month_of(page: Page) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--incidents", type=int, default=200_000)
     parser.add_argument("--boxes", type=int, default=600)
-    parser.add_argument("-n", type=int, default=10, help="how often each view is opened")
+    parser.add_argument("-n", type=int, default=30, help="how often each view is opened")
     parser.add_argument("--dir", type=Path, help="a folder on a disk; default: a new one under /var/tmp")
 
 
@@ -121,7 +122,7 @@ async def _measure(folder: Path, args: argparse.Namespace) -> Report:
                 spent = [await opened_ms(url, wanted) for _ in range(args.n)]
                 everything += spent
                 report.metrics[f"open {name}"] = Spread.of(spent, "ms")
-                if max(spent) > OPEN_LIMIT_MS:
+                if report.metrics[f"open {name}"].p95 > OPEN_LIMIT_MS:
                     report.missed.append(f"{name} takes more than {OPEN_LIMIT_MS:g} ms to open")
             report.metrics["open"] = Spread.of(everything, "ms")
     report.ratios["open_vs_empty_page"] = round(

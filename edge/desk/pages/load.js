@@ -20,8 +20,9 @@ export class Loader {
   async view() {
     const turn = ++this.turn;
     const { name } = this.state.view;
+    if (!this[name]) return; // the picture is all that it shows
     try {
-      await this[name]?.(() => turn === this.turn);
+      await this[name](() => turn === this.turn);
     } catch (error) {
       if (turn !== this.turn) return;
       if (name === "incident" && error.status === 404) this.state.missing = true;
