@@ -32,8 +32,8 @@ from hil_tests.world import World
 UNITS = "edge-data edge-callbox edge-uplink"
 """A quick start leaves out voice and clock: they hold no press, and take longer to start than the rest."""
 AIM_S = 60.0
-"""A moment that has not come by then is missed; the cut falls then. The eighth write may be that of the word,
-after 45 s, that nobody answers."""
+"""A moment that has not come by then is missed; the cut falls then. With 20 s, two of
+fourteen cuts at the eighth write missed it."""
 BACK_S = 60.0
 MANY = 100
 """Of so many cuts half must have lost something unflushed; of fewer, chance decides."""
